@@ -1,0 +1,132 @@
+"""Segmentation labels: DeepLab-V3 makes them once a photograph, a folder of PNGs keeps them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from .images import PictureError, read_picture, resize, whole_file
+
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
+IGNORE = 255
+DEEPLAB_SIDE = 513  # long side that DeepLab was trained at, pixels
+
+# (1, 3, H, W) in [0, 1] -> logits (1, 21, H, W)
+Segmenter = Callable[[Tensor], Tensor]
+
+
+def foreground_classes(names: str) -> tuple[int, ...]:
+    """Class indices from names such as `person,dog`; empty = every class but background.
+
+    Raises ValueError for a name that PASCAL VOC does not know.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in VOC_CLASSES[1:]]
+    if unknown:
+        raise ValueError(f"no class '{unknown[0]}'; known are {', '.join(VOC_CLASSES[1:])}")
+    return tuple(VOC_CLASSES.index(name) for name in wanted) or tuple(range(1, len(VOC_CLASSES)))
+
+
+def foreground_mask(labels: Tensor, classes: Sequence[int]) -> Tensor:
+    """1.0 where an index label is one of `classes`, 0.0 elsewhere; same shape."""
+    return torch.isin(labels, torch.as_tensor(classes, dtype=labels.dtype)).float()
+
+
+def read_labels(path: Path) -> Tensor:
+    """An index PNG as `(1, H, W)` uint8. Raises PictureError where it is not one."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "P"):
+                raise PictureError(f"{path}: labels are 8-bit index images, not {image.mode}")
+            labels = torch.from_numpy(np.array(image))[None]
+    except (OSError, ValueError, SyntaxError) as error:
+        raise PictureError(f"{path}: not a readable label image ({error})") from error
+    if ((labels >= len(VOC_CLASSES)) & (labels != IGNORE)).any():
+        raise PictureError(f"{path}: holds indices beyond PASCAL VOC's 21 classes")
+    return labels
+
+
+def load_segmenter(name: str, device: str = "cpu") -> Segmenter:
+    """DeepLab-V3 by torchvision's name, or any ONNX file of the documented interface.
+
+    An ONNX file takes `image` (B, 3, H, W) RGB in [0, 1] and gives `logits` (B, 21, H, W).
+    Raises FileNotFoundError for a missing file, OSError where no weights can be had.
+    """
+    return _onnx_segmenter(Path(name)) if name.endswith(".onnx") else _hub_segmenter(name, device)
+
+
+def _onnx_segmenter(path: Path) -> Segmenter:
+    import onnxruntime
+
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such segmentation model")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda picture: torch.from_numpy(session.run(None, {"image": picture.numpy()})[0])
+
+
+def _hub_segmenter(name: str, device: str) -> Segmenter:
+    from torchvision.models import segmentation
+    from torchvision.transforms.v2.functional import normalize
+
+    builders = {
+        "deeplabv3_resnet101": segmentation.deeplabv3_resnet101,
+        "deeplabv3_mobilenet_v3_large": segmentation.deeplabv3_mobilenet_v3_large,
+    }
+    if name not in builders:
+        raise ValueError(f"no segmentation model '{name}'; known are {', '.join(builders)}, *.onnx")
+    try:
+        network = builders[name](weights="DEFAULT").eval().to(device)
+    except OSError as error:
+        raise OSError(
+            f"{name}: weights cannot be fetched ({error}); "
+            "name an ONNX model with --segmenter or made labels with --labels"
+        ) from error
+
+    @torch.inference_mode()
+    def segment(picture: Tensor) -> Tensor:
+        x = normalize(picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        return network(x.to(device))["out"].cpu()
+
+    return segment
+
+
+def segment(picture: Tensor, segmenter: Segmenter) -> Tensor:
+    """VOC labels of one picture `(1, 3, H, W)` in [0, 1], as `(1, 1, H, W)` uint8.
+
+    DeepLab sees the long side at 513 pixels, small pictures enlarged.
+    """
+    height, width = picture.shape[-2:]
+    scale = DEEPLAB_SIDE / max(height, width)
+    seen = resize(picture, (max(round(height * scale), 1), max(round(width * scale), 1)))
+    logits = segmenter(seen.contiguous())
+    logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+    return logits.argmax(dim=1, keepdim=True).to(torch.uint8)
+
+
+def make_labels(jobs: Iterable[tuple[Path, Path]], model: str, device: str = "cpu") -> int:
+    """Label every (photograph, label file) whose label is missing; returns how many were made.
+
+    A photograph that cannot be read is left without a label: the training data skips it.
+    """
+    missing = [(photo, label) for photo, label in jobs if not label.exists()]
+    if not missing:
+        return 0
+    segmenter, made = load_segmenter(model, device), 0
+    for photo, label in tqdm(missing, desc="labels", unit="photo", disable=None):
+        try:
+            labels = segment(read_picture(photo).pixels[None], segmenter)
+        except PictureError:
+            continue
+        with whole_file(label) as part:
+            Image.fromarray(labels[0, 0].numpy()).save(part, format="PNG")
+        made += 1
+    return made

@@ -1,0 +1,230 @@
+"""Training photographs with their labels: folders, and COCO from the hub by way of a folder."""
+
+import hashlib
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from tqdm import tqdm
+
+from .images import PictureError, list_pictures, read_picture, tensor_to_pil, whole_file
+from .masks import IGNORE, foreground_mask, read_labels
+
+MOST_TRIES = 100  # photographs that may be unusable in a row
+SMALLEST_PHOTO = 64  # pixels; smaller ones are skipped
+HUB_SHORT_SIDE = 512  # photographs from the hub are kept at most this large
+
+
+class Sample(NamedTuple):
+    """One training example, or a batch of them with a leading `B`."""
+
+    photo: Tensor  # (3, P, P) in [0, 1], what the mask branch learns from
+    photo_mask: Tensor  # (1, P, P), 1 = foreground
+    photo_known: Tensor  # (1, P, P), 0 where the label says "ignore"
+    crop: Tensor  # (3, S, S), what the painter learns from
+    crop_mask: Tensor  # (1, S, S)
+    alpha: Tensor  # () in [0, 1]
+    skipped: str  # why photographs drawn before this one were passed over, a line each
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photograph and its label file."""
+
+    photo: Path
+    label: Path
+
+
+def label_jobs(photos: Path, labels: Path) -> list[Entry]:
+    """Every photograph of a folder with the label that belongs to it: same path, `.png`.
+
+    Raises PictureError where the folder holds no picture.
+    """
+    found = [
+        Entry(path, labels / path.relative_to(photos).with_suffix(".png"))
+        for path in list_pictures(photos)
+    ]
+    if not found:
+        raise PictureError(f"{photos}: no pictures in this folder")
+    return found
+
+
+def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
+    """Stream `count` photographs of a hub dataset into a folder, once; its images alone.
+
+    A folder trains exactly resumable, feeds every worker and needs DeepLab but once. `name`: a
+    hub id or anything `datasets.load_dataset` takes. Raises OSError where the hub is out of
+    reach, ValueError where the dataset holds no images.
+    """
+    done = folder / f".complete-{count}-{seed}"
+    if done.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, bad = 0, 0
+    progress = tqdm(total=count, desc=f"photographs from {name}", unit="photo", disable=None)
+    for raw in _stream(name, seed):
+        target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
+        try:
+            if not target.exists():
+                _keep(raw, target)
+            kept += 1
+            progress.update()
+        except (OSError, ValueError):
+            bad += 1
+        if kept == count:
+            break
+    progress.close()
+    if bad:
+        print(f"{name}: {bad} corrupt photographs skipped", file=sys.stderr)
+    done.touch()
+    return folder
+
+
+def _stream(name: str, seed: int) -> Iterator[bytes]:
+    import datasets
+
+    try:
+        split = datasets.load_dataset(name, split="train", streaming=True)
+    except Exception as error:  # the hub client raises dozens of kinds
+        raise OSError(f"{name}: cannot be read from the hub ({error}); name a folder") from error
+    columns = [c for c, f in (split.features or {}).items() if isinstance(f, datasets.Image)]
+    if not columns:
+        raise ValueError(f"{name}: this dataset holds no images")
+    images = split.select_columns(columns[:1]).cast_column(columns[0], datasets.Image(decode=False))
+    for row in images.shuffle(seed=seed, buffer_size=1000):
+        image = row[columns[0]]
+        yield image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
+
+
+def _keep(raw: bytes, target: Path) -> None:
+    with Image.open(io.BytesIO(raw)) as image:
+        rgb = image.convert("RGB")
+    rgb.thumbnail((2 * HUB_SHORT_SIDE, HUB_SHORT_SIDE))
+    with whole_file(target) as part:
+        rgb.save(part, format="JPEG", quality=95)
+
+
+class PhotoDataset(Dataset[Sample]):
+    """Random crops of photographs, the same for the same position of a run.
+
+    Position n of the endless stream decides everything random about its sample (photograph,
+    crop, flip, alpha), so that a resumed or a distributed run sees the very same pictures.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        classes: Sequence[int],
+        photo_size: int,
+        crop_sizes: tuple[int, int],
+        late_from: int,
+        empty_share: float,
+        alpha_ends: float,
+        seed: int,
+    ) -> None:
+        """`photo_size`: pixels; `crop_sizes`: pixels, before position `late_from` and from there;
+        `empty_share`: share of the samples drawn from photographs without foreground;
+        `alpha_ends`: share of the samples at alpha 0, and the same at alpha 1, the rest uniform.
+
+        Raises PictureError where no photograph has a readable label.
+        """
+        self.classes, self.seed = tuple(classes), seed
+        self.empty_share, self.alpha_ends = empty_share, alpha_ends
+        self.skipped: dict[str, str] = {}
+        self.full, self.empty = self._sort(entries)
+        if not self.full and not self.empty:
+            raise PictureError(f"{entries[0].photo.parent}: no photograph could be read")
+        self.to_photo = v2.Compose(
+            [
+                v2.RandomResizedCrop(photo_size, scale=(0.5, 1), ratio=(0.8, 1.25), antialias=True),
+                v2.RandomHorizontalFlip(),
+            ]
+        )
+        self.late_from = late_from
+        self.to_crop = [self._cropper(size, photo_size) for size in crop_sizes]
+
+    @staticmethod
+    def _cropper(crop_size: int, photo_size: int) -> v2.RandomResizedCrop:
+        """A window between its own size and the whole photograph: things near and far."""
+        scale = ((crop_size / photo_size) ** 2, 1)
+        return v2.RandomResizedCrop(crop_size, scale=scale, ratio=(1, 1), antialias=True)
+
+    def _sort(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+        """Photographs with foreground, and those without."""
+        full: list[Entry] = []
+        empty: list[Entry] = []
+        for entry in tqdm(entries, desc="labels read", unit="photo", disable=None, leave=False):
+            try:
+                labels = read_labels(entry.label)
+                (full if foreground_mask(labels, self.classes).any() else empty).append(entry)
+            except PictureError as error:
+                self.skipped[str(entry.photo)] = str(error)
+        return full, empty
+
+    def __getitem__(self, position: int) -> Sample:
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(hash((self.seed, position)) & 0x7FFF_FFFF)
+            alpha, skipped = self._draw_alpha(), []
+            to_crop = self.to_crop[position >= self.late_from]
+            for _ in range(MOST_TRIES):
+                entry = self._draw_entry()
+                try:
+                    return Sample(*self._crops(entry, to_crop), alpha, "\n".join(skipped))
+                except PictureError as error:
+                    skipped.append(str(error))
+        raise PictureError(f"{MOST_TRIES} photographs in a row cannot be used; {skipped[-1]}")
+
+    def _crops(self, entry: Entry, to_crop: v2.Transform) -> list[Tensor]:
+        pixels, labels = read_picture(entry.photo).pixels, read_labels(entry.label)
+        if min(pixels.shape[-2:]) < SMALLEST_PHOTO:
+            raise PictureError(f"{entry.photo}: smaller than {SMALLEST_PHOTO} pixels")
+        if labels.shape[-2:] != pixels.shape[-2:]:
+            labels = v2.functional.resize(
+                labels, list(pixels.shape[-2:]), v2.InterpolationMode.NEAREST
+            )
+        known = (labels != IGNORE).float()
+        both = torch.cat([foreground_mask(labels, self.classes), known])
+        photo, masks = self.to_photo(tv_tensors.Image(pixels), tv_tensors.Mask(both))
+        crop, crop_masks = to_crop(photo, masks)
+        tensors = (photo, masks[:1], masks[1:], crop, crop_masks[:1])
+        return [t.as_subclass(Tensor) for t in tensors]
+
+    def _draw_alpha(self) -> Tensor:
+        end = torch.rand(()).item()
+        if end < self.alpha_ends:
+            return torch.zeros(())
+        return torch.ones(()) if end < 2 * self.alpha_ends else torch.rand(())
+
+    def _draw_entry(self) -> Entry:
+        wants_empty = torch.rand(()).item() < self.empty_share
+        pool = (self.empty if wants_empty else self.full) or self.full or self.empty
+        return pool[torch.randint(len(pool), ()).item()]
+
+
+class PositionSampler(Sampler[int]):
+    """The positions of an endless stream that belong to one process.
+
+    Batch k of the whole run holds positions `k * batch ... (k + 1) * batch - 1`; process `rank`
+    of `world` takes its equal slice of each. `start` is the position to go on from.
+    """
+
+    def __init__(self, start: int, stop: int, batch: int, rank: int = 0, world: int = 1) -> None:
+        self.start, self.stop, self.batch = start, stop, batch
+        self.rank, self.share = rank, batch // world
+
+    def __iter__(self) -> Iterator[int]:
+        for first in range(self.start, self.stop, self.batch):
+            own = first + self.rank * self.share
+            yield from range(own, own + self.share)
+
+    def __len__(self) -> int:
+        return (self.stop - self.start) // self.batch * self.share

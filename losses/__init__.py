@@ -1,0 +1,20 @@
+"""The objective: style, style blend, content, smoothness, mask distillation."""
+
+from .mask import mask_distillation
+from .objective import Objective, ObjectiveWeights, Painting
+from .perceptual import PerceptualNetwork
+from .smoothness import tie, total_variation
+from .style import content_distance, gram, gram_distance
+
+__all__ = [
+    "Objective",
+    "ObjectiveWeights",
+    "Painting",
+    "PerceptualNetwork",
+    "content_distance",
+    "gram",
+    "gram_distance",
+    "mask_distillation",
+    "tie",
+    "total_variation",
+]

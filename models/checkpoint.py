@@ -1,0 +1,119 @@
+"""Checkpoints: one safetensors file, its JSON header saying what it is. Nothing is unpickled."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .network import NetworkConfig, StyleNetwork
+
+FORMAT_VERSION = 1
+SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+
+Header = dict[str, Any]
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be used, in one line that names the file and the remedy."""
+
+
+def shipped_checkpoints() -> list[str]:
+    """Bare names of the pairs that come with the project; the first is the default."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def resolve(path_or_name: str | Path) -> Path:
+    """A file as it is, a bare name in the shipped checkpoints.
+
+    Raises CheckpointError where neither exists.
+    """
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{path_or_name}.safetensors"
+    if shipped.is_file():
+        return shipped
+    known = ", ".join(shipped_checkpoints()) or "none"
+    raise CheckpointError(f"{path_or_name}: no such checkpoint file or name (shipped: {known})")
+
+
+def read_header(path_or_name: str | Path) -> Header:
+    """What a checkpoint says of itself; see `save_checkpoint`.
+
+    Raises CheckpointError for a missing, foreign or damaged file, or one of a newer format.
+    """
+    path = resolve(path_or_name)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _header(path, file.metadata())
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise _damaged(path, error) from error
+
+
+def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu") -> StyleNetwork:
+    """The network of a checkpoint in float32 on `device`, ready to run (`eval`, no gradients).
+
+    `path_or_name`: a file, or the bare name of a shipped pair. Raises CheckpointError for a
+    missing, foreign or damaged file.
+    """
+    path = resolve(path_or_name)
+    header = read_header(path)
+    try:
+        network = StyleNetwork(NetworkConfig(**header["network"]))
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        network.load_state_dict(state)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+    network = network.eval().requires_grad_(False)
+    return network.to(device, memory_format=torch.channels_last)
+
+
+def save_checkpoint(
+    path: Path, network: StyleNetwork, header: Header, state: dict[str, Tensor] | None = None
+) -> None:
+    """Write a network's weights as float16 with its header, whole or not at all.
+
+    `header`: whatever JSON holds; a training writes `styles` (name and SHA-256 of either image),
+    `training` (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen`. Format
+    version and network config are added. `state`: weights to write instead of the network's own
+    (an average of them, say). Raises ValueError where a weight does not fit float16.
+    """
+    half = {k: v.detach().cpu().half().contiguous() for k, v in (state or network.state_dict()).items()}
+    broken = [name for name, value in half.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path}: not saved, {broken[0]} is not finite in float16")
+    full = {"format_version": FORMAT_VERSION, "network": asdict(network.config), **header}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(half, part, metadata={"duostyle": json.dumps(full)})
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _header(path: Path, metadata: dict[str, str] | None) -> Header:
+    if not metadata or "duostyle" not in metadata:
+        raise CheckpointError(f"{path}: not a Duostyle checkpoint; name one made by train.py")
+    header = json.loads(metadata["duostyle"])
+    if header.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format {header.get('format_version')}, this version reads "
+            f"{FORMAT_VERSION}; update Duostyle or train again"
+        )
+    return header
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return CheckpointError(f"{path}: damaged checkpoint ({reason}); fetch or train it again")

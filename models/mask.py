@@ -1,0 +1,147 @@
+"""The mask branch: a pretrained light backbone, a small head, edges from the painter's encoder."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+
+# Outputs of MobileNetV2's feature stages: (index, channels) at strides 4, 8, 16, 32.
+STAGES = ((3, 24), (6, 32), (13, 96), (17, 320))
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def backbone() -> nn.Sequential:
+    """MobileNetV2 (Sandler et al. 2018) up to its 320 channels, batch norm folded, untrained.
+
+    Its input is `2 * picture - 1`.
+    """
+    return _fold_batch_norm(mobilenet_v2(weights=None).features[:18].eval())
+
+
+def pretrained_backbone(weights: Path | None) -> nn.Sequential:
+    """The same with weights: a safetensors file with torchvision's `features` keys, or the hub.
+
+    `weights`: a file for input `2 * picture - 1` (DeepLab's own backbone, say), or None for
+    torchvision's ImageNet weights, whose input statistics are folded into the first convolution.
+    Raises OSError where neither can be read, ValueError where the keys do not fit.
+    """
+    if weights is None:
+        network = mobilenet_v2(weights=MobileNet_V2_Weights.IMAGENET1K_V2).features[:18].eval()
+        _absorb_imagenet_statistics(network[0][0], network[0][1])
+        return _fold_batch_norm(network)
+    network = mobilenet_v2(weights=None).features[:18].eval()
+    state = {k.removeprefix("features."): v.float() for k, v in load_file(weights).items()}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{weights}: not MobileNetV2 features: {error}") from error
+    return _fold_batch_norm(network)
+
+
+def _absorb_imagenet_statistics(stem: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Let a stem that expects `(p - mean) / std` take `2p - 1` instead."""
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    with torch.no_grad():
+        # (p - mean) / std = (2p - 1) / (2 std) + (0.5 - mean) / std
+        offset = (stem.weight * ((0.5 - mean) / std)[:, None, None]).sum(dim=(1, 2, 3))
+        stem.weight /= (2 * std)[:, None, None]
+        norm.running_mean -= offset
+
+
+def _fold_batch_norm(module: nn.Module) -> nn.Module:
+    """Fold every (convolution, batch norm) neighbour pair into one convolution, in place."""
+    children = list(module.named_children())
+    for (name, child), (after, norm) in zip(children, children[1:] + [("", nn.Identity())]):
+        if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module._modules[name] = fuse_conv_bn_eval(child, norm)
+            module._modules[after] = nn.Identity()
+        else:
+            _fold_batch_norm(child)
+    return module
+
+
+class Lateral(nn.Module):
+    """One step up the pyramid: enlarge, add the finer stage, mix."""
+
+    def __init__(self, coarse: int, fine: int, channels: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(coarse, channels, 1)
+        self.fine = nn.Conv2d(fine, channels, 1)
+        self.spread = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.mix = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        x = _resize(self.coarse(coarse), fine.shape[-2:]) + self.fine(fine)
+        x = F.relu(x)
+        return x + F.relu(self.mix(self.spread(x)))
+
+
+class MaskBranch(nn.Module):
+    """Learned foreground: what DeepLab would say, from a picture of reduced size.
+
+    `size`: short side of the reduced picture in pixels, of the form 32k + 1 (so that the strided
+    grids of the backbone line up); `edge_channels`: channels of the encoder features that
+    sharpen the edges.
+    """
+
+    def __init__(self, size: int, edge_channels: int) -> None:
+        super().__init__()
+        self.size = size
+        self.backbone = backbone()
+        channels = [c for _, c in STAGES]
+        self.context = nn.Conv2d(channels[3], 128, 1)
+        self.surround = nn.Conv2d(channels[3], 128, 1)
+        self.up16 = Lateral(128, channels[2], 96)
+        self.up8 = Lateral(96, channels[1], 64)
+        self.up4 = Lateral(64, channels[0], 32)
+        self.coarse = nn.Conv2d(32, 1, 1)
+        self.edge = nn.Conv2d(edge_channels, 16, 1)
+        self.refine = nn.Sequential(
+            nn.Conv2d(32 + 16 + 1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 3, padding=1)
+        )
+        nn.init.zeros_(self.refine[2].weight)
+        nn.init.zeros_(self.refine[2].bias)
+
+    def forward(self, picture: Tensor, edges: Tensor) -> Tensor:
+        """Foreground logits.
+
+        `picture`: `(B, 3, H, W)` in [0, 1]; `edges`: `(B, edge_channels, H/4, W/4)`.
+        Returns `(B, 1, H/4, W/4)`, float32.
+        """
+        x = self.head(self.pyramid(picture))
+        fine = edges.shape[-2:]
+        logits = _resize(self.coarse(x), fine)
+        detail = torch.cat([_resize(x, fine), F.relu(self.edge(edges)), logits], dim=1)
+        return (logits + self.refine(detail)).float()
+
+    def pyramid(self, picture: Tensor) -> list[Tensor]:
+        """Backbone features at strides 4, 8, 16 and 32 of the reduced picture."""
+        size = [self._side(side, min(picture.shape[-2:])) for side in picture.shape[-2:]]
+        x = F.interpolate(picture, size, mode="bilinear", align_corners=False, antialias=True)
+        x, stages = 2 * x - 1, []
+        wanted = {index for index, _ in STAGES}
+        for index, block in enumerate(self.backbone):
+            x = block(x)
+            if index in wanted:
+                stages.append(x)
+        return stages
+
+    def head(self, stages: list[Tensor]) -> Tensor:
+        """`(B, 32, h, w)` at stride 4 of the reduced picture."""
+        f4, f8, f16, f32 = stages
+        x = self.context(f32) + self.surround(f32.mean(dim=(2, 3), keepdim=True))
+        return self.up4(self.up8(self.up16(F.relu(x), f16), f8), f4)
+
+    def _side(self, side: int, short: int) -> int:
+        """A side of the reduced picture: 32k + 1, at most twice the short one."""
+        scaled = min(side * self.size / short, 2 * self.size)
+        return round((scaled - 1) / 32) * 32 + 1
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    # Grids of 32k + 1 pixels share their corners, hence align_corners.
+    return F.interpolate(x, size, mode="bilinear", align_corners=True)

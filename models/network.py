@@ -1,0 +1,185 @@
+"""The network: two paintings' styles in one pass, as the design's figure draws it.
+
+    picture -> encoder -> shared blocks -+-> style branch 1 -> f1
+                                         +-> style branch 2 -> f2
+    picture, small -> mask branch + edges from the encoder  -> m
+    m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
+from .mask import MaskBranch
+
+SMALLEST_SIDE = 16  # pixels
+STRIDE = 4  # of the features against the picture
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of a network: all that is needed to build it again."""
+
+    width: int = 16  # channels at full resolution; twice at half, four times at quarter
+    shared_blocks: int = 3  # residual blocks before the branches
+    branch_blocks: int = 2  # residual blocks of each style branch
+    mask_size: int = 385  # short side that the mask branch sees, pixels, 32k + 1
+
+
+SIZES = {
+    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=225),
+    "base": NetworkConfig(),
+}
+
+
+class Inspection(NamedTuple):
+    """What `StyleNetwork.inspect` returns, all at the picture's size and in [0, 1]."""
+
+    stylized: Tensor  # (B, 3, H, W), the blended picture I
+    foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
+    background: Tensor  # (B, 3, H, W), the whole picture in style 2, I2
+    mask: Tensor  # (B, 1, H, W), 1 = foreground
+
+
+class Branches(NamedTuple):
+    """Features of the two style branches, `(B, 4 * width, H/4, W/4)`."""
+
+    foreground: Tensor
+    background: Tensor
+
+
+class StyleNetwork(nn.Module):
+    """Paints the foreground in style 1 and the rest in style 2, melted as far as alpha says."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        w = config.width
+        self.config = config
+        self.encoder = nn.Sequential(
+            ConvNorm(3, w, 9), ConvNorm(w, 2 * w, 3, stride=2), ConvNorm(2 * w, 4 * w, 3, stride=2)
+        )
+        self.shared = nn.Sequential(*[Residual(4 * w) for _ in range(config.shared_blocks)])
+        self.branch1 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
+        self.branch2 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
+        self.mask_branch = MaskBranch(config.mask_size, edge_channels=4 * w)
+        self.up1 = StyledUpsample(4 * w, 2 * w)
+        self.up2 = StyledUpsample(2 * w, w)
+        self.to_rgb = conv(w, 3, 9)
+
+    def forward(
+        self, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
+    ) -> Tensor:
+        """Stylize a batch of pictures in one pass.
+
+        `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `alpha`: a number or `(B,)` in
+        [0, 1]; `mask`: `(B, 1, H, W)` in [0, 1], 1 = foreground, instead of the learned one.
+        Returns `(B, 3, H, W)` in [0, 1]. Raises ValueError where a shape or alpha is off.
+        """
+        padded, share, mask = self._prepare(content, alpha, mask)
+        features = self.encoder(padded)
+        mask = self._mask(padded, features) if mask is None else mask
+        stylized = self.decode(self.branches(features, share), share, mask)
+        return _crop(stylized, content)
+
+    def inspect(
+        self, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
+    ) -> Inspection:
+        """The blended picture together with both branch images and the mask.
+
+        Arguments and errors as for a plain call.
+        """
+        padded, share, mask = self._prepare(content, alpha, mask)
+        features = self.encoder(padded)
+        mask = self._mask(padded, features) if mask is None else mask
+        branches = self.branches(features, share)
+        everywhere = torch.ones_like(padded[:, :1])
+        outputs = (
+            self.decode(branches, share, mask),
+            self.decode(branches, share, everywhere),
+            self.decode(branches, share, torch.zeros_like(everywhere)),
+            mask,
+        )
+        return Inspection(*[_crop(x, content) for x in outputs])
+
+    def mask_logits(self, content: Tensor) -> Tensor:
+        """Foreground logits `(B, 1, H, W)` of the mask branch; the encoder takes no gradient."""
+        padded, _, _ = self._prepare(content, 0.0, None)
+        with torch.no_grad():
+            edges = self.encoder(padded)
+        return _crop(_enlarge(self.mask_branch(padded, edges), padded), content)
+
+    def branches(self, features: Tensor, share: Tensor) -> Branches:
+        """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks."""
+        f1 = f2 = self.shared(features)
+        for block1, block2 in zip(self.branch1, self.branch2):
+            f1, f2 = block1(f1, 1 - share), block2(f2, share)
+        return Branches(f1, f2)
+
+    def decode(self, branches: Branches, share: Tensor, mask: Tensor) -> Tensor:
+        """Merge the features by the mask `(B, 1, 4h, 4w)` and paint every place in its style."""
+        quarter = F.avg_pool2d(mask, 4)
+        x = torch.lerp(branches.background, branches.foreground, quarter.to(branches[0].dtype))
+        x = self.up1(x, _first_style(F.avg_pool2d(mask, 2), share))
+        x = self.up2(x, _first_style(mask, share))
+        return torch.sigmoid(self.to_rgb(x).float())
+
+    def _mask(self, padded: Tensor, features: Tensor) -> Tensor:
+        return torch.sigmoid(_enlarge(self.mask_branch(padded, features), padded))
+
+    @staticmethod
+    def _prepare(
+        content: Tensor, alpha: Tensor | float, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Check, pad to whole strides, and turn alpha into the other style's share."""
+        _check(content, alpha, mask)
+        batch, _, height, width = content.shape
+        alpha = torch.as_tensor(alpha, dtype=torch.float32, device=content.device).expand(batch)
+        # Minimising |G - G1|^2 + alpha |G - G2|^2 gives G2 this share of the mixture.
+        share = (alpha / (1 + alpha)).view(batch, 1, 1, 1)
+        padding = (0, -width % STRIDE, 0, -height % STRIDE)
+        if mask is not None:
+            mask = F.pad(mask.to(content), padding, mode="replicate")
+        return F.pad(content, padding, mode="reflect"), share, mask
+
+
+def _first_style(mask: Tensor, share: Tensor) -> Tensor:
+    """Weight of style 1 at every place: its own share inside the mask, the lent one outside."""
+    return torch.lerp(share, 1 - share, mask)
+
+
+def _enlarge(logits: Tensor, picture: Tensor) -> Tensor:
+    # Enlarged before the sigmoid: the edge stays sharp.
+    return F.interpolate(logits, picture.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _crop(x: Tensor, picture: Tensor) -> Tensor:
+    return x[..., : picture.shape[-2], : picture.shape[-1]]
+
+
+def _check(content: Tensor, alpha: Tensor | float, mask: Tensor | None) -> None:
+    if content.dim() != 4 or content.shape[1] != 3 or not content.is_floating_point():
+        raise ValueError(
+            f"content must be a float tensor (B, 3, H, W) in [0, 1], not {_describe(content)}"
+        )
+    if min(content.shape[-2:]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"content is {content.shape[-1]}x{content.shape[-2]} pixels; "
+            f"the smallest side taken is {SMALLEST_SIDE}"
+        )
+    if mask is not None and mask.shape != (len(content), 1, *content.shape[-2:]):
+        raise ValueError(
+            f"mask must be (B, 1, H, W) of the content's size, not {_describe(mask)}"
+        )
+    if isinstance(alpha, Tensor):
+        if alpha.shape not in ((), (1,), (len(content),)):
+            raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
+    elif not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
+
+
+def _describe(x: Tensor) -> str:
+    return f"{tuple(x.shape)} {x.dtype}".replace("torch.", "")

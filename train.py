@@ -1,0 +1,156 @@
+"""Train a network for a pair of paintings: `python train.py --help`."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import distributed
+
+from data.images import PictureError
+from data.photos import Entry
+from models import CheckpointError
+from training import Diverged, Learner, Monitor, TrainConfig, build, settings
+
+
+class StopSignal:
+    """Turns Ctrl-C and SIGTERM into a wish that the loop reads after its step."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number:  # asked twice: now
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.number = number
+
+
+def train(
+    config: TrainConfig,
+    entries: list[Entry],
+    learner: Learner,
+    stop: StopSignal | None = None,
+    rank: int = 0,
+) -> None:
+    """Go through the rest of the steps, or until a signal.
+
+    `rank`: of this process among those that share the batches; the first one reports and saves.
+    Raises Diverged where a term is not finite; the last checkpoint stays.
+    """
+    rest, validation = build.hold_out(entries, config)
+    loader, dataset = build.build_loader(config, rest, learner.pictures, rank, learner.world)
+    learner.skipped |= dict.fromkeys(dataset.skipped.values())
+    monitor = Monitor(Path(config.output), config, learner.step) if rank == 0 else None
+    saved, batches = time.monotonic(), iter(loader)
+    try:
+        while learner.step < config.steps and not (stop and stop.number):
+            terms = learner.one_step(batches)
+            if not monitor:
+                continue
+            monitor.step(learner.step, terms, learner.rate(learner.step))
+            if len(validation) and monitor.wants_picture(learner.step):
+                monitor.picture(learner.step, learner.averaged(), validation.to(learner.device))
+            if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+                learner.save()
+                saved = time.monotonic()
+        if monitor:
+            learner.save()
+    finally:
+        if monitor:
+            monitor.close()
+
+
+def plan(config: TrainConfig, device: str, world: int) -> str:
+    """The settings and what would be done with them, for `--dry-run` and the log."""
+    photos, labels = build.locate_data(config)
+    lines = [f"{name} = {value!r}" for name, value in asdict(config).items()]
+    lines += [
+        "",
+        f"photographs: {photos}, labels: {labels}",
+        f"plan: {config.steps} steps of {config.pictures_per_step} pictures "
+        f"({config.steps * config.pictures_per_step} in all) on {world} x {device}, "
+        f"into {config.output}",
+    ]
+    return "\n".join(lines)
+
+
+def pick_device(name: str, local_rank: int) -> str:
+    """The device that `auto` means here, numbered for its process."""
+    if name == "auto":
+        mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    return f"cuda:{local_rank}" if name == "cuda" else name
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    try:
+        config, args = settings.parse(argv)
+        rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        device = pick_device(config.device, int(os.environ.get("LOCAL_RANK", 0)))
+        if config.batch % world:
+            raise ValueError(f"--batch {config.batch} does not divide over {world} processes")
+        if rank == 0:
+            print(plan(config, device, world))
+        return 0 if args.dry_run else run(config, bool(args.resume), device, rank, world)
+    except (ValueError, OSError, PictureError, CheckpointError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+
+
+def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -> int:
+    """One process's whole run; returns the exit code."""
+    folder = Path(config.output)
+    if not resume and (folder / "state.safetensors").exists():
+        raise ValueError(f"{folder}: holds a run already; --resume {folder}, or another --output")
+    if world > 1:
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    learner = Learner(config, device, world)
+    if resume:
+        learner.resume()
+    if rank == 0:
+        entries = build.prepare_data(config, device)
+        settings.save(config)
+    if world > 1:
+        distributed.barrier()  # labels are made once, by the first process
+        entries = build.prepare_data(config, device)
+    stop = StopSignal()
+    try:
+        train(config, entries, learner, stop, rank)
+    except Diverged as error:
+        print(
+            f"train.py: diverged at {error}; the last checkpoint in {folder} is kept: "
+            "--resume it with a lower --learning-rate",
+            file=sys.stderr,
+        )
+        return 1
+    finally:
+        if world > 1:
+            distributed.destroy_process_group()
+    if rank == 0:
+        report(learner, stop)
+    return 128 + stop.number if stop.number else 0
+
+
+def report(learner: Learner, stop: StopSignal) -> None:
+    """The last words of a run."""
+    folder = learner.config.output
+    if learner.skipped:
+        print(f"{len(learner.skipped)} photographs skipped:", file=sys.stderr)
+        print("\n".join(f"  {why}" for why in learner.skipped), file=sys.stderr)
+    if stop.number:
+        print(f"stopped at step {learner.step}; go on with: python train.py --resume {folder}")
+    else:
+        print(f"{learner.pictures} pictures seen; checkpoint: {folder}/model.safetensors")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

