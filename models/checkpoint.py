@@ -86,20 +86,23 @@ def save_checkpoint(
     version and network config are added. `state`: weights to write instead of the network's own
     (an average of them, say). Raises ValueError where a weight does not fit float16.
     """
-    half = {k: v.detach().cpu().half().contiguous() for k, v in (state or network.state_dict()).items()}
+    half = {
+        k: v.detach().cpu().half().contiguous() for k, v in (state or network.state_dict()).items()
+    }
     broken = [name for name, value in half.items() if not value.isfinite().all()]
     if broken:
         raise ValueError(f"{path}: not saved, {broken[0]} is not finite in float16")
     full = {"format_version": FORMAT_VERSION, "network": asdict(network.config), **header}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
+    part = Path(name)
     try:
         save_file(half, part, metadata={"duostyle": json.dumps(full)})
-        os.chmod(part, 0o644)
-        os.replace(part, path)
+        part.chmod(0o644)
+        part.replace(path)
     finally:
-        Path(part).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def _header(path: Path, metadata: dict[str, str] | None) -> Header:

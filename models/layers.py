@@ -17,15 +17,15 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
     )
 
 
-def normalize(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Instance normalisation without affine (Ulyanov et al. 2016), `(B, C, H, W)` to the same.
+def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:
+    """Instance normalisation (Ulyanov et al. 2016) with its scale and shift in one sweep.
 
-    The statistics are float32 whatever the input's precision: sums over a 4K picture overflow
-    or drown in half precision.
+    `x`: `(B, C, H, W)`; `gamma`, `beta`: `(B or 1, C, 1, 1)`. The statistics are float32
+    whatever the input's precision: sums over a 4K picture drown or overflow in half precision.
     """
     variance, mean = torch.var_mean(x.float(), dim=(2, 3), keepdim=True, correction=0)
-    scale = torch.rsqrt(variance + eps)
-    return (x * scale + -mean * scale).to(x.dtype)
+    scale = gamma.float() * torch.rsqrt(variance + eps)
+    return torch.addcmul(beta.float() - mean * scale, x, scale).to(x.dtype)
 
 
 class StyleAffine(nn.Module):
@@ -38,43 +38,28 @@ class StyleAffine(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         # A little apart from the start, otherwise both styles learn one palette.
-        self.scale = nn.Parameter(1 + 0.1 * torch.randn(2, channels))
-        self.shift = nn.Parameter(0.1 * torch.randn(2, channels))
+        self.scale = nn.Parameter(1 + 0.1 * torch.randn(2, channels, 1, 1))
+        self.shift = nn.Parameter(0.1 * torch.randn(2, channels, 1, 1))
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        scale = torch.lerp(*self._both(self.scale), weight)
-        shift = torch.lerp(*self._both(self.shift), weight)
-        return torch.addcmul(shift, x, scale).to(x.dtype)
-
-    @staticmethod
-    def _both(rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Second and first style's row as `(1, C, 1, 1)`: lerp's start and end."""
-        first, second = rows.float()[:, None, :, None, None]
-        return second, first
-
-
-class Affine(nn.Module):
-    """Scale and shift that know no style, after `normalize` in the encoder."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
-        self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x, self.scale).to(x.dtype)
+    def forward(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Gamma and beta, `(B, C, h, w)` each, float32."""
+        first, second = self.scale.float().split(1)
+        scale = torch.lerp(second, first, weight.float())
+        first, second = self.shift.float().split(1)
+        return scale, torch.lerp(second, first, weight.float())
 
 
 class ConvNorm(nn.Module):
-    """Convolution, instance norm, ReLU."""
+    """Convolution and instance norm."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = conv(in_channels, out_channels, kernel, stride)
-        self.affine = Affine(out_channels)
+        self.scale = nn.Parameter(torch.ones(1, out_channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(1, out_channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.affine(normalize(self.conv(x))))
+        return instance_norm(self.conv(x), self.scale, self.shift)
 
 
 class Residual(nn.Module):
@@ -83,11 +68,10 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = ConvNorm(channels, channels, 3)
-        self.conv = conv(channels, channels, 3)
-        self.affine = Affine(channels)
+        self.second = ConvNorm(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.affine(normalize(self.conv(self.first(x))))
+        return x + self.second(F.relu(self.first(x)))
 
 
 class StyledResidual(nn.Module):
@@ -101,8 +85,9 @@ class StyledResidual(nn.Module):
         self.style2 = StyleAffine(channels)
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        y = F.relu(self.style1(normalize(self.conv1(x)), weight))
-        return x + self.style2(normalize(self.conv2(y)), weight)
+        """`weight`: share of the first style, `(B, 1, 1, 1)`."""
+        y = F.relu(instance_norm(self.conv1(x), *self.style1(weight)))
+        return x + instance_norm(self.conv2(y), *self.style2(weight))
 
 
 class StyledUpsample(nn.Module):
@@ -118,5 +103,7 @@ class StyledUpsample(nn.Module):
         self.style = StyleAffine(out_channels)
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`weight`: share of the first style, `(B, 1, 2h, 2w)`."""
         x = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-        return F.relu(self.style(x, weight))
+        gamma, beta = self.style(weight)
+        return F.relu(torch.addcmul(beta, x, gamma).to(x.dtype))

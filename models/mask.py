@@ -1,5 +1,6 @@
 """The mask branch: a pretrained light backbone, a small head, edges from the painter's encoder."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ def _absorb_imagenet_statistics(stem: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 def _fold_batch_norm(module: nn.Module) -> nn.Module:
     """Fold every (convolution, batch norm) neighbour pair into one convolution, in place."""
     children = list(module.named_children())
-    for (name, child), (after, norm) in zip(children, children[1:] + [("", nn.Identity())]):
+    for (name, child), (after, norm) in pairwise([*children, ("", nn.Identity())]):
         if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             module._modules[name] = fuse_conv_bn_eval(child, norm)
             module._modules[after] = nn.Identity()

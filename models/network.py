@@ -1,9 +1,9 @@
 """The network: two paintings' styles in one pass, as the design's figure draws it.
 
-    picture -> encoder -> shared blocks -+-> style branch 1 -> f1
-                                         +-> style branch 2 -> f2
-    picture, small -> mask branch + edges from the encoder  -> m
-    m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
+picture -> encoder -> shared blocks -+-> style branch 1 -> f1
+                                     +-> style branch 2 -> f2
+picture, small -> mask branch + edges from the encoder  -> m
+m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from .mask import MaskBranch
 
 SMALLEST_SIDE = 16  # pixels
 STRIDE = 4  # of the features against the picture
+STRIP_PIXELS = 2_000_000  # of the picture, decoded at a time
+HALO = 2  # feature rows that a decoded row looks at, above and below
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Inspection(NamedTuple):
 class Branches(NamedTuple):
     """Features of the two style branches, `(B, 4 * width, H/4, W/4)`."""
 
-    foreground: Tensor
-    background: Tensor
+    first: Tensor
+    second: Tensor
 
 
 class StyleNetwork(nn.Module):
@@ -60,7 +62,12 @@ class StyleNetwork(nn.Module):
         w = config.width
         self.config = config
         self.encoder = nn.Sequential(
-            ConvNorm(3, w, 9), ConvNorm(w, 2 * w, 3, stride=2), ConvNorm(2 * w, 4 * w, 3, stride=2)
+            ConvNorm(3, w, 9),
+            nn.ReLU(),
+            ConvNorm(w, 2 * w, 3, stride=2),
+            nn.ReLU(),
+            ConvNorm(2 * w, 4 * w, 3, stride=2),
+            nn.ReLU(),
         )
         self.shared = nn.Sequential(*[Residual(4 * w) for _ in range(config.shared_blocks)])
         self.branch1 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
@@ -71,22 +78,31 @@ class StyleNetwork(nn.Module):
         self.to_rgb = conv(w, 3, 9)
 
     def forward(
-        self, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
     ) -> Tensor:
         """Stylize a batch of pictures in one pass.
 
         `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `alpha`: a number or `(B,)` in
-        [0, 1]; `mask`: `(B, 1, H, W)` in [0, 1], 1 = foreground, instead of the learned one.
+        [0, 1]; `mask`: `(B, 1, H, W)` in [0, 1], 1 = foreground, instead of the learned one;
+        `swap`: the foreground in style 2 and the background in style 1.
         Returns `(B, 3, H, W)` in [0, 1]. Raises ValueError where a shape or alpha is off.
         """
         padded, share, mask = self._prepare(content, alpha, mask)
         features = self.encoder(padded)
         mask = self._mask(padded, features) if mask is None else mask
-        stylized = self.decode(self.branches(features, share), share, mask)
+        stylized = self.decode(self.branches(features, share), share, _style1(mask, swap))
         return _crop(stylized, content)
 
     def inspect(
-        self, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
     ) -> Inspection:
         """The blended picture together with both branch images and the mask.
 
@@ -98,9 +114,9 @@ class StyleNetwork(nn.Module):
         branches = self.branches(features, share)
         everywhere = torch.ones_like(padded[:, :1])
         outputs = (
-            self.decode(branches, share, mask),
-            self.decode(branches, share, everywhere),
-            self.decode(branches, share, torch.zeros_like(everywhere)),
+            self.decode(branches, share, _style1(mask, swap)),
+            self.decode(branches, share, _style1(everywhere, swap)),
+            self.decode(branches, share, _style1(torch.zeros_like(everywhere), swap)),
             mask,
         )
         return Inspection(*[_crop(x, content) for x in outputs])
@@ -115,14 +131,35 @@ class StyleNetwork(nn.Module):
     def branches(self, features: Tensor, share: Tensor) -> Branches:
         """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks."""
         f1 = f2 = self.shared(features)
-        for block1, block2 in zip(self.branch1, self.branch2):
+        for block1, block2 in zip(self.branch1, self.branch2, strict=True):
             f1, f2 = block1(f1, 1 - share), block2(f2, share)
         return Branches(f1, f2)
 
     def decode(self, branches: Branches, share: Tensor, mask: Tensor) -> Tensor:
-        """Merge the features by the mask `(B, 1, 4h, 4w)` and paint every place in its style."""
+        """Merge the features by style 1's region and paint every place in its style.
+
+        `branches`: `(B, 4 * width, h, w)` each; `share`: `(B, 1, 1, 1)`; `mask`: where style 1
+        goes, `(B, 1, 4h, 4w)` in [0, 1]. Returns `(B, 3, 4h, 4w)` in [0, 1].
+
+        Large pictures are decoded in strips when nothing learns: there are no statistics in the
+        decoder, so the strips' overlap makes the result the same, in bounded memory.
+        """
+        height, width = branches.first.shape[-2:]
+        rows = max(STRIP_PIXELS // (STRIDE * STRIDE * width), 4 * HALO)
+        if torch.is_grad_enabled() or torch.compiler.is_exporting() or height <= rows + 2 * HALO:
+            return self._decode(branches, share, mask)
+        strips = []
+        for top in range(0, height, rows):
+            above, below = max(top - HALO, 0), min(top + rows + HALO, height)
+            part = Branches(*[f[..., above:below, :] for f in branches])
+            strip = self._decode(part, share, mask[..., STRIDE * above : STRIDE * below, :])
+            start = STRIDE * (top - above)
+            strips.append(strip[..., start : start + STRIDE * rows, :])
+        return torch.cat(strips, dim=2)
+
+    def _decode(self, branches: Branches, share: Tensor, mask: Tensor) -> Tensor:
         quarter = F.avg_pool2d(mask, 4)
-        x = torch.lerp(branches.background, branches.foreground, quarter.to(branches[0].dtype))
+        x = torch.lerp(branches.second, branches.first, quarter.to(branches.first.dtype))
         x = self.up1(x, _first_style(F.avg_pool2d(mask, 2), share))
         x = self.up2(x, _first_style(mask, share))
         return torch.sigmoid(self.to_rgb(x).float())
@@ -144,6 +181,11 @@ class StyleNetwork(nn.Module):
         if mask is not None:
             mask = F.pad(mask.to(content), padding, mode="replicate")
         return F.pad(content, padding, mode="reflect"), share, mask
+
+
+def _style1(mask: Tensor, swap: bool) -> Tensor:
+    """Where style 1 goes."""
+    return 1 - mask if swap else mask
 
 
 def _first_style(mask: Tensor, share: Tensor) -> Tensor:
@@ -171,13 +213,13 @@ def _check(content: Tensor, alpha: Tensor | float, mask: Tensor | None) -> None:
             f"the smallest side taken is {SMALLEST_SIDE}"
         )
     if mask is not None and mask.shape != (len(content), 1, *content.shape[-2:]):
-        raise ValueError(
-            f"mask must be (B, 1, H, W) of the content's size, not {_describe(mask)}"
-        )
-    if isinstance(alpha, Tensor):
-        if alpha.shape not in ((), (1,), (len(content),)):
-            raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
-    elif not 0 <= alpha <= 1:
+        raise ValueError(f"mask must be (B, 1, H, W) of the content's size, not {_describe(mask)}")
+    if isinstance(alpha, Tensor) and alpha.shape not in ((), (1,), (len(content),)):
+        raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return  # values are not known while a graph is made
+    values = torch.as_tensor(alpha)
+    if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
 
 

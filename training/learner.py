@@ -96,6 +96,8 @@ class Learner:
             x.to(self.device, non_blocking=True) for x in batch[:-1]
         )
         crop = crop.contiguous(memory_format=torch.channels_last)
+        every = self.config.mask_every
+        photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
         precision = PRECISIONS[self.config.precision]
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
             view, logits = self.learn(crop, alpha, mask, photo)

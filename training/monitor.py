@@ -25,7 +25,9 @@ class Monitor:
         """`done`: steps of the run before this start."""
         self.folder, self.config, self.steps = folder, config, config.steps
         self.writer = SummaryWriter(str(folder), purge_step=done + 1)
-        self.bar = tqdm(total=config.steps, initial=done, unit="step", disable=not sys.stderr.isatty())
+        self.bar = tqdm(
+            total=config.steps, initial=done, unit="step", disable=not sys.stderr.isatty()
+        )
         self.sums: dict[str, float] = {}
         self.count, self.pictures, self.since = 0, 0, time.monotonic()
         self.begun, self.first = self.since, done

@@ -30,19 +30,24 @@ class TrainConfig:
     # Data
     photos: str = setting("detection-datasets/coco", "folder of photographs, or a hub dataset id")
     photo_count: int = setting(20_000, "photographs taken from a hub dataset")
-    labels: str = setting("", "folder of VOC index PNGs, made on first use (default: beside photos)")
+    labels: str = setting(
+        "", "folder of VOC index PNGs, made on first use (default: beside photos)"
+    )
     segmenter: str = setting(
         "deeplabv3_resnet101",
         "DeepLab that makes missing labels: deeplabv3_resnet101, deeplabv3_mobilenet_v3_large "
         "or an ONNX file",
     )
-    foreground: str = setting("", "foreground classes, person,dog say (default: all but background)")
+    foreground: str = setting(
+        "", "foreground classes, person,dog say (default: all but background)"
+    )
     empty_share: float = setting(0.1, "share of photographs without foreground, 0 to 1")
     photo_size: int = setting(256, "photograph that the mask branch learns from, pixels")
     crop_size: int = setting(128, "crop that the painter learns from, pixels")
     late_crop_size: int = setting(192, "crop in the last part of the run, pixels")
     late_share: float = setting(0.15, "the last part of the run, share of its steps, 0 to 1")
-    style_size: int = setting(256, "short side of the style images, pixels")
+    mask_every: int = setting(2, "the mask branch learns from every Nth photograph of a batch")
+    style_size: int = setting(384, "short side of the style images, pixels")
     alpha_ends: float = setting(0.25, "share of pictures at alpha 0, and at alpha 1, 0 to 0.5")
     workers: int = setting(1, "processes that load photographs")
 
@@ -53,7 +58,9 @@ class TrainConfig:
         _WEIGHTS.branch_content_weight, "weight of the branch images' content"
     )
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
-    tie_weight: float = setting(_WEIGHTS.tie_weight, "weight of the tie to the merged branch images")
+    tie_weight: float = setting(
+        _WEIGHTS.tie_weight, "weight of the tie to the merged branch images"
+    )
     mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
 
     # Optimisation
@@ -102,7 +109,15 @@ class TrainConfig:
         for name in ("foreground_style", "background_style"):
             if not getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')} is missing: name a painting")
-        for name in ("steps", "batch", "accumulate", "crop_size", "photo_size", "style_size"):
+        for name in (
+            "steps",
+            "batch",
+            "accumulate",
+            "mask_every",
+            "crop_size",
+            "photo_size",
+            "style_size",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         for name in ("crop_size", "late_crop_size"):
@@ -126,7 +141,9 @@ def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
         description="Train a network for a pair of paintings.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, exactly")
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with the run in this folder, exactly"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print settings and plan, and stop")
     for f in fields(TrainConfig):
         flag, help = f"--{f.name.replace('_', '-')}", f.metadata["help"]

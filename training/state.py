@@ -1,7 +1,6 @@
 """What a run carries from step to step, and how it is kept: weights, average, optimizer."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -45,7 +44,7 @@ def save_state(
     part = folder / f".{STATE_FILE}.part"
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     save_file(tensors, part, metadata={"progress": json.dumps(progress)})
-    os.replace(part, folder / STATE_FILE)
+    part.replace(folder / STATE_FILE)
 
 
 def load_state(

@@ -1,0 +1,28 @@
+# Every target does all its set-up by itself and is quick when repeated.
+PYTHON ?= python3
+BIN = .venv/bin
+DEMO = outputs/demo
+
+.PHONY: demo train-demo test lint clean
+
+.venv/.stamp: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable ".[demo,test]"
+	touch $@
+
+demo: .venv/.stamp
+	$(BIN)/python demo.py sheet --output $(DEMO)
+
+train-demo: .venv/.stamp
+	$(BIN)/python demo.py train --output $(DEMO)
+
+test: .venv/.stamp
+	$(BIN)/python -m pytest
+
+lint: .venv/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv outputs runs .pytest_cache .ruff_cache *.egg-info

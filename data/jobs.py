@@ -1,0 +1,100 @@
+"""Which photographs are meant, and which files their paintings become."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from .images import PICTURE_SUFFIXES, WRITABLE, PictureError, list_pictures
+
+Outputs = dict[str, Path]  # file by result: "0.25" for an alpha, or the name of a branch image
+BRANCHES = ("foreground", "background", "mask")
+
+
+def find_photos(arguments: Sequence[str]) -> dict[Path, Path]:
+    """Pictures from files, folders and patterns, each with the relative path it is known by.
+
+    Raises PictureError where an argument names nothing.
+    """
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            inside = {file: file.relative_to(path) for file in list_pictures(path)}
+            if not inside:
+                raise PictureError(f"{path}: no pictures in this folder")
+            found |= inside
+        elif path.exists():
+            found[path] = Path(path.name)
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
+            matches = [m for m in matches if m.suffix.lower() in PICTURE_SUFFIXES]
+            if not matches:
+                raise PictureError(f"{argument}: no such file")
+            found |= {match: Path(match.name) for match in matches}
+    return found
+
+
+def plan_outputs(
+    photos: dict[Path, Path],
+    output: Path | None,
+    alphas: Sequence[float],
+    branches: bool,
+    kind: str | None,
+    force: bool,
+) -> dict[Path, Outputs]:
+    """The files that every photograph becomes.
+
+    `output`: a file for a single result, else a folder; `kind`: suffix without its dot, None
+    for the photograph's own. Raises PictureError where two results or a photograph would meet
+    in one file, or one exists and `force` is not given.
+    """
+    results = [f"{alpha:g}" for alpha in alphas] + list(BRANCHES if branches else ())
+    single = len(photos) == 1 and len(results) == 1
+    if single and output is not None and output.suffix and not output.is_dir():
+        jobs = {photo: {results[0]: output} for photo in photos}
+    else:
+        folder = output or Path("outputs")
+        if folder.is_file():
+            raise PictureError(f"{folder}: is a file; several results need a folder with -o")
+        jobs = {
+            photo: {result: _name(folder / known, result, results, kind) for result in results}
+            for photo, known in photos.items()
+        }
+    _check(jobs, force)
+    return jobs
+
+
+def _name(known: Path, result: str, results: Sequence[str], kind: str | None) -> Path:
+    suffix = f".{kind}" if kind else known.suffix.lower()
+    if suffix not in WRITABLE:
+        suffix = ".png"
+    label = "" if len(results) == 1 else f"-{result}" if result in BRANCHES else f"-alpha{result}"
+    return known.with_name(f"{known.stem}{label}{suffix}")
+
+
+def _check(jobs: dict[Path, Outputs], force: bool) -> None:
+    taken: dict[Path, Path] = {}
+    inputs = {photo.resolve() for photo in jobs}
+    for photo, outputs in jobs.items():
+        for path in outputs.values():
+            if path.suffix.lower() not in WRITABLE:
+                raise PictureError(f"{path}: write .jpg, .png, .webp or .tif")
+            if path.resolve() in inputs:
+                raise PictureError(f"{path}: is a photograph to be painted; name another output")
+            other = taken.setdefault(path, photo)
+            if other != photo:
+                raise PictureError(f"{path}: both {other} and {photo} would be written there")
+            if path.exists() and not force:
+                raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
+
+
+def matte_of(mask: Path, known: Path) -> Path:
+    """The mask file of a photograph: `mask` itself, or the one of its name in that folder.
+
+    Raises PictureError where the folder holds none.
+    """
+    if not mask.is_dir():
+        return mask
+    for path in sorted((mask / known.parent).glob(f"{glob.escape(known.stem)}.*")):
+        return path
+    raise PictureError(f"{mask / known.with_suffix('')}.*: no mask for {known}")

@@ -1,0 +1,108 @@
+"""Show what Duostyle does: `make demo` paints, `make train-demo` trains and paints."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+import train
+from data.images import PictureError, read_picture, tensor_to_pil, whole_file
+from data.sheet import Cell, contact_sheet
+from infer import stylize
+from models import CheckpointError, load_checkpoint, read_header, shipped_checkpoints
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+PHOTO = ASSETS / "photos" / "astronaut.jpg"
+ALPHAS = (0.0, 0.5, 1.0)
+# Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
+TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
+TRAINING_STEPS = 120
+
+
+def paint_sheet(checkpoint: str, output: Path) -> Path:
+    """Paint the bundled photograph with a pair and lay everything out on one sheet."""
+    network, header = load_checkpoint(checkpoint), read_header(checkpoint)
+    content = read_picture(PHOTO).pixels[None]
+    began = time.perf_counter()
+    view = stylize(network, content, ALPHAS[0], branches=True)
+    seconds = time.perf_counter() - began
+    images = {name: tensor_to_pil(pixels[0]) for name, pixels in view.items()}
+    first, second = (ASSETS / "styles" / style["file"] for style in header["styles"])
+    top: list[Cell] = [
+        ("photograph", Image.open(PHOTO)),
+        ("style 1, foreground", Image.open(first)),
+        ("style 2, background", Image.open(second)),
+    ]
+    middle: list[Cell] = [
+        ("learned mask", images["mask"]),
+        ("all in style 1", images["foreground"]),
+        ("all in style 2", images["background"]),
+    ]
+    bottom: list[Cell] = [
+        (f"alpha {alpha:g}", tensor_to_pil(stylize(network, content, alpha)["stylized"][0]))
+        for alpha in ALPHAS
+    ]
+    path = output / f"{Path(checkpoint).stem}.png"
+    with whole_file(path) as part:
+        contact_sheet([top, middle, bottom], height=384).save(part, format="PNG")
+    print(f"first picture, branch images and mask: {seconds:.2f} s; contact sheet: {path}")
+    return path
+
+
+def write_training_photos(folder: Path) -> Path:
+    """The photographs that come with scikit-image, as files."""
+    from skimage import data
+
+    for name in TRAINING_PHOTOS:
+        source = "stereo_motorcycle" if name == "motorcycle_left" else {"chelsea": "cat"}.get(name)
+        pixels = getattr(data, source or name)()
+        pixels = pixels[0] if isinstance(pixels, tuple) else pixels
+        with whole_file(folder / f"{name}.png") as part:
+            Image.fromarray(pixels).convert("RGB").save(part, format="PNG")
+    return folder
+
+
+def train_pair(output: Path) -> Path:
+    """A short run on a new pair that goes on from the shipped one; returns its checkpoint."""
+    photos = write_training_photos(output / "photos")
+    run = output / time.strftime("run-%Y%m%d-%H%M%S")
+    code = train.main(
+        [
+            *("--foreground-style", str(ASSETS / "styles" / "cypresses.jpg")),
+            *("--background-style", str(ASSETS / "styles" / "straw_hat.jpg")),
+            *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
+            *("--init", shipped_checkpoints()[0], "--output", str(run)),
+            *("--steps", str(TRAINING_STEPS), "--batch", "2", "--warmup", "10"),
+            *("--late-share", "0", "--picture-steps", "40", "--validation-count", "1"),
+        ]
+    )
+    if code:
+        raise SystemExit(code)
+    print(f"curves and pictures: .venv/bin/tensorboard --logdir {run}")
+    return run / "model.safetensors"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the two demonstrations; returns the exit code."""
+    p = argparse.ArgumentParser(prog="demo.py", description="Show what Duostyle does.")
+    p.add_argument("what", choices=("sheet", "train"))
+    p.add_argument("--output", type=Path, default=Path("outputs/demo"))
+    args = p.parse_args(argv)
+    try:
+        if not shipped_checkpoints():
+            raise CheckpointError("no pair ships with this checkout; train one with train.py")
+        checkpoint = shipped_checkpoints()[0]
+        if args.what == "train":
+            checkpoint = str(train_pair(args.output))
+        paint_sheet(checkpoint, args.output)
+    except (PictureError, CheckpointError, ValueError, OSError) as error:
+        print(f"demo.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

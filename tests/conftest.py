@@ -1,0 +1,77 @@
+"""Real material where it is at hand, and small stand-ins made at test time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.models import vgg16
+
+from models import NetworkConfig, StyleNetwork, save_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+TINY = NetworkConfig(width=4, shared_blocks=1, branch_blocks=1, mask_size=97)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Weights, photographs and clips that are not part of the repository."""
+    if not (SHARED / "design.md").exists():
+        pytest.skip("needs ../shared (weights, photographs), which is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Path:
+    return ROOT / "assets" / "photos" / "astronaut.jpg"
+
+
+@pytest.fixture
+def network() -> StyleNetwork:
+    torch.manual_seed(0)
+    network = StyleNetwork(TINY).eval().requires_grad_(False)
+    # The refinement starts at zero; wake it up so that the edges count.
+    torch.nn.init.normal_(network.mask_branch.refine[2].weight, std=0.1)
+    return network
+
+
+@pytest.fixture
+def checkpoint(network: StyleNetwork, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    header = {
+        "styles": [{"name": "straw_hat"}, {"name": "cypresses"}],
+        "training": {"style_size": 64, "foreground": ""},
+        "git_revision": "",
+    }
+    save_checkpoint(path, network, header)
+    return path
+
+
+@pytest.fixture(scope="session")
+def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VGG16 with random numbers, for tests of the plumbing where no weights are at hand."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("vgg") / "vgg16.safetensors"
+    state = vgg16(weights=None).features[:23].state_dict()
+    save_file({f"features.{k}": v.contiguous() for k, v in state.items()}, path)
+    return path
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> tuple[Path, Path]:
+    """Six photographs of noise with labels: a person in the middle of five of them."""
+    photos, labels = tmp_path / "photos", tmp_path / "labels"
+    photos.mkdir()
+    labels.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        pixels = rng.integers(0, 256, (80, 96, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+        label = np.zeros((80, 96), dtype=np.uint8)
+        if number:
+            label[20:60, 24:72] = 15
+        Image.fromarray(label).save(labels / f"{number}.png")
+    return photos, labels

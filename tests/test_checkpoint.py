@@ -1,0 +1,92 @@
+"""Checkpoints: what is saved comes back, what is foreign or broken is named."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from models import (
+    CheckpointError,
+    StyleNetwork,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+    shipped_checkpoints,
+)
+from models.checkpoint import SHIPPED
+from tests.conftest import ROOT, TINY
+
+
+def test_round_trip(network: StyleNetwork, checkpoint: Path) -> None:
+    loaded = load_checkpoint(checkpoint)
+    assert loaded.config == TINY and not loaded.training
+    content = torch.rand(1, 3, 40, 40)
+    assert torch.allclose(loaded(content, 0.5), network(content, 0.5), atol=0.02)
+    # Bit for bit what float16 keeps.
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value.half().float())
+    header = read_header(checkpoint)
+    assert header["format_version"] == 1
+    assert header["network"]["width"] == TINY.width
+    assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
+
+
+def test_missing_file_names_the_shipped_pairs() -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere: no such checkpoint .*shipped: "):
+        load_checkpoint("nowhere")
+
+
+def test_truncated_file(checkpoint: Path) -> None:
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=r"tiny\.safetensors: damaged checkpoint"):
+        load_checkpoint(checkpoint)
+
+
+def test_not_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"something else altogether")
+    with pytest.raises(CheckpointError, match=r"x\.safetensors: damaged"):
+        load_checkpoint(path)
+
+
+def test_foreign_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="not a Duostyle checkpoint"):
+        load_checkpoint(path)
+
+
+def test_newer_format_and_missing_weight(checkpoint: Path) -> None:
+    state, header = load_file(checkpoint), read_header(checkpoint)
+    newer = {"duostyle": json.dumps({**header, "format_version": 99})}
+    save_file(state, checkpoint, metadata=newer)
+    with pytest.raises(CheckpointError, match="format 99, this version reads 1"):
+        load_checkpoint(checkpoint)
+    state.pop("to_rgb.weight")
+    save_file(state, checkpoint, metadata={"duostyle": json.dumps(header)})
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(checkpoint)
+
+
+def test_infinite_weights_are_not_saved(network: StyleNetwork, tmp_path: Path) -> None:
+    network.to_rgb.bias.data[0] = 1e6  # beyond float16
+    with pytest.raises(ValueError, match=r"to_rgb\.bias is not finite in float16"):
+        save_checkpoint(tmp_path / "x.safetensors", network, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", shipped_checkpoints() or ["none"])
+def test_shipped_pair(name: str) -> None:
+    if name == "none":
+        pytest.skip("no pair ships yet")
+    path = SHIPPED / f"{name}.safetensors"
+    assert path.stat().st_size <= 8 * 2**20
+    header = read_header(name)
+    for style in header["styles"]:
+        image = ROOT / "assets" / "styles" / style["file"]
+        assert hashlib.sha256(image.read_bytes()).hexdigest() == style["sha256"]
+    assert header["pictures_seen"] >= 30_000
+    assert load_checkpoint(name)(torch.rand(1, 3, 64, 64), 0.5).shape == (1, 3, 64, 64)

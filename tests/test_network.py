@@ -1,0 +1,200 @@
+"""The network's contracts: sizes, alpha, mask, one pass."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+import models.network as network_module
+from models import SIZES, Inspection, NetworkConfig, StyleNetwork
+from models.layers import StyleAffine, instance_norm
+from models.mask import backbone
+
+SIZES_TAKEN = [(16, 16), (17, 16), (31, 64), (33, 47), (64, 64), (61, 130), (16, 300)]
+
+
+@pytest.mark.parametrize("size", SIZES_TAKEN)
+def test_output_size_is_input_size(network: StyleNetwork, size: tuple[int, int]) -> None:
+    content = torch.rand(2, 3, *size)
+    view = network.inspect(content, torch.tensor([0.0, 1.0]))
+    assert isinstance(view, Inspection)
+    for picture in (network(content, 0.5), *view):
+        assert picture.shape[-2:] == size
+        assert picture.dtype == torch.float32
+        assert picture.min() >= 0 and picture.max() <= 1
+
+
+def test_inspect_blends_as_a_plain_call_does(network: StyleNetwork) -> None:
+    content, mask = torch.rand(1, 3, 40, 44), torch.rand(1, 1, 40, 44)
+    for given in (None, mask):
+        view = network.inspect(content, 0.3, given)
+        assert torch.equal(view.stylized, network(content, 0.3, given))
+    assert torch.equal(view.mask, mask)
+
+
+def test_mask_all_ones_is_branch_1_and_all_zeros_branch_2(network: StyleNetwork) -> None:
+    content = torch.rand(1, 3, 37, 50)
+    ones = torch.ones(1, 1, 37, 50)
+    view = network.inspect(content, 0.2)
+    assert torch.allclose(network(content, 0.2, ones), view.foreground, atol=1e-6)
+    assert torch.allclose(network(content, 0.2, 1 - ones), view.background, atol=1e-6)
+    assert not torch.allclose(view.foreground, view.background, atol=1e-2)
+
+
+def test_away_from_the_seam_the_blend_is_the_branch_image(network: StyleNetwork) -> None:
+    content = torch.rand(1, 3, 64, 96)
+    mask = torch.zeros(1, 1, 64, 96)
+    mask[..., :48] = 1
+    view = network.inspect(content, 0.0, mask)
+    assert torch.allclose(view.stylized[..., :32], view.foreground[..., :32], atol=1e-6)
+    assert torch.allclose(view.stylized[..., 64:], view.background[..., 64:], atol=1e-6)
+
+
+def test_swap_exchanges_the_styles(network: StyleNetwork) -> None:
+    content = torch.rand(1, 3, 32, 48)
+    plain, swapped = network.inspect(content, 0.0), network.inspect(content, 0.0, swap=True)
+    assert torch.equal(plain.mask, swapped.mask)
+    assert torch.allclose(plain.foreground, swapped.background, atol=1e-6)
+    inverted = network(content, 0.0, 1 - plain.mask)
+    assert torch.allclose(network(content, 0.0, swap=True), inverted, atol=1e-5)
+
+
+def test_alpha_is_one_a_picture(network: StyleNetwork) -> None:
+    content = torch.rand(1, 3, 32, 32).repeat(3, 1, 1, 1)
+    alphas = (0.0, 0.4, 1.0)
+    together = network(content, torch.tensor(alphas))
+    for picture, alpha in zip(together, alphas, strict=True):
+        assert torch.allclose(picture, network(content[:1], alpha)[0], atol=1e-5)
+    assert not torch.allclose(together[0], together[2], atol=1e-3)
+
+
+def test_at_alpha_1_the_decoder_mixes_evenly_everywhere() -> None:
+    share = torch.tensor(1.0) / 2
+    mask = torch.rand(1, 1, 4, 4)
+    weight = network_module._first_style(mask, share.view(1, 1, 1, 1))
+    assert torch.allclose(weight, torch.full_like(weight, 0.5))
+    at_zero = network_module._first_style(mask, torch.zeros(1, 1, 1, 1))
+    assert torch.allclose(at_zero, mask)
+
+
+def test_one_call_runs_each_part_once(network: StyleNetwork) -> None:
+    calls: Counter[str] = Counter()
+    names = [n for n, m in network.named_modules() if not list(m.children()) and n]
+    for name in names:
+        module = network.get_submodule(name)
+        if not isinstance(module, nn.Identity):
+            module.register_forward_hook(lambda *_, name=name: calls.update([name]))
+    network(torch.rand(1, 3, 48, 48), 0.5)
+    expected = {n for n in names if not isinstance(network.get_submodule(n), nn.Identity)}
+    expected |= {n for n in names if isinstance(network.get_submodule(n), StyleAffine)}
+    assert dict(calls) == dict.fromkeys(expected, 1)
+
+
+def test_decoding_in_strips_changes_nothing(
+    network: StyleNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = torch.rand(1, 3, 203, 61)
+    with torch.no_grad():
+        whole = network(content, 0.3)
+        monkeypatch.setattr(network_module, "STRIP_PIXELS", 64 * 16)
+        strips = network(content, 0.3)
+    assert torch.allclose(whole, strips, atol=1e-6)
+
+
+def test_a_batch_is_painted_as_its_pictures_are(network: StyleNetwork) -> None:
+    content = torch.rand(2, 3, 40, 40)
+    together = network(content, 0.0)
+    assert torch.allclose(together[1], network(content[1:], 0.0)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "alpha", "mask", "says"),
+    [
+        (torch.rand(3, 32, 32), 0.0, None, r"\(B, 3, H, W\)"),
+        (torch.rand(1, 4, 32, 32), 0.0, None, r"\(B, 3, H, W\)"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), 0.0, None, "float"),
+        (torch.rand(1, 3, 15, 32), 0.0, None, "smallest side taken is 16"),
+        (torch.rand(1, 3, 32, 32), 1.5, None, "alpha must lie in"),
+        (torch.rand(1, 3, 32, 32), torch.rand(2), None, "alpha must be"),
+        (torch.rand(1, 3, 32, 32), torch.tensor([-0.1]), None, "alpha must lie in"),
+        (torch.rand(1, 3, 32, 32), 0.0, torch.rand(1, 1, 32, 30), "mask must be"),
+    ],
+)
+def test_bad_arguments_are_named(network: StyleNetwork, content, alpha, mask, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        network(content, alpha, mask)
+
+
+def test_instance_norm_by_hand() -> None:
+    x = torch.tensor([1.0, 3.0, 5.0, 7.0]).view(1, 1, 2, 2)  # mean 4, variance 5
+    one = torch.ones(1, 1, 1, 1)
+    expected = (x - 4) / 5**0.5 * 2 + 10
+    assert torch.allclose(instance_norm(x, 2 * one, 10 * one, eps=0), expected)
+
+
+def test_instance_norm_keeps_its_statistics_in_float32() -> None:
+    x = (1000 + torch.randn(1, 1, 512, 512)).bfloat16()
+    one = torch.ones(1, 1, 1, 1)
+    reference = instance_norm(x.float(), one, 0 * one)
+    assert instance_norm(x, one, 0 * one).dtype == torch.bfloat16
+    assert (instance_norm(x, one, 0 * one).float() - reference).abs().max() < 0.05
+
+
+def test_style_affine_is_linear_between_its_styles() -> None:
+    affine = StyleAffine(3)
+    for weight, row in ((1.0, 0), (0.0, 1)):
+        gamma, beta = affine(torch.tensor([[[[weight]]]]))
+        assert torch.allclose(gamma[0], affine.scale[row])
+        assert torch.allclose(beta[0], affine.shift[row])
+
+
+def test_mask_branch_sees_sides_of_32k_plus_1(network: StyleNetwork) -> None:
+    stages = network.mask_branch.pyramid(torch.rand(1, 3, 64, 100))
+    height, width = stages[0].shape[-2:]
+    assert (height - 1) * 4 + 1 == 97
+    assert ((width - 1) * 4) % 32 == 0
+    extreme = network.mask_branch.pyramid(torch.rand(1, 3, 16, 4000))
+    assert extreme[0].shape[-1] <= 2 * 97 // 4 + 8
+
+
+def test_backbone_has_no_batch_norm_left() -> None:
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone().modules())
+
+
+def test_shipped_backbone_file_folds_exactly(shared) -> None:
+    from safetensors.torch import load_file
+    from torchvision.models import mobilenet_v2
+
+    from models import pretrained_backbone
+
+    path = shared / "weights" / "mobilenet_v2_voc_features.safetensors"
+    plain = mobilenet_v2(weights=None).features[:18].eval()
+    state = {k.removeprefix("features."): v.float() for k, v in load_file(path).items()}
+    plain.load_state_dict(state)
+    x = torch.rand(1, 3, 65, 65) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(plain(x), pretrained_backbone(path)(x), atol=1e-3)
+
+
+def test_imagenet_statistics_move_into_the_stem() -> None:
+    from models.mask import IMAGENET_MEAN, IMAGENET_STD, _absorb_imagenet_statistics
+
+    stem, norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4).eval()
+    picture = torch.rand(1, 3, 5, 5)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.no_grad():
+        expected = norm(stem((picture - mean) / std))
+        _absorb_imagenet_statistics(stem, norm)
+        assert torch.allclose(norm(stem(2 * picture - 1)), expected, atol=1e-5)
+
+
+def test_sizes_keep_their_budget() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    budget = {"small": 1.25e9, "base": 8e9}  # multiply-adds at 256x256
+    for name, config in SIZES.items():
+        assert isinstance(config, NetworkConfig)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            StyleNetwork(config).eval()(torch.rand(1, 3, 256, 256), 0.0)
+        assert counter.get_total_flops() / 2 <= budget[name]

@@ -1,0 +1,158 @@
+"""The stream of training samples: what it holds, that it can be taken up anywhere."""
+
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from data.images import PictureError
+from data.photos import PhotoDataset, PositionSampler, fetch_hub_photos, label_jobs
+
+
+def make(folders: tuple[Path, Path], **changes) -> PhotoDataset:
+    options = {
+        "classes": (15,),
+        "photo_size": 64,
+        "crop_sizes": (32, 48),
+        "late_from": 100,
+        "empty_share": 0.0,
+        "alpha_ends": 0.25,
+        "seed": 3,
+    }
+    return PhotoDataset(label_jobs(*folders), **(options | changes))
+
+
+def test_sample(photo_folder: tuple[Path, Path]) -> None:
+    dataset = make(photo_folder)
+    sample = dataset[0]
+    assert sample.photo.shape == (3, 64, 64) and sample.photo_mask.shape == (1, 64, 64)
+    assert sample.crop.shape == (3, 32, 32) and sample.crop_mask.shape == (1, 32, 32)
+    assert dataset[100].crop.shape == (3, 48, 48)
+    for tensor in sample[:-2]:
+        assert type(tensor) is torch.Tensor
+        assert tensor.min() >= 0 and tensor.max() <= 1
+    assert set(sample.photo_mask.unique().tolist()) <= {0.0, 1.0}
+    assert sample.skipped == ""
+
+
+def test_picture_and_label_move_together(tmp_path: Path) -> None:
+    # A white square labelled person: after any crop and flip the mask is where it is white.
+    for kind in ("photos", "labels"):
+        (tmp_path / kind).mkdir()
+    photo, label = Image.new("RGB", (96, 80)), Image.new("L", (96, 80))
+    photo.paste((255, 255, 255), (20, 10, 60, 50))
+    label.paste(15, (20, 10, 60, 50))
+    photo.save(tmp_path / "photos" / "a.png")
+    label.save(tmp_path / "labels" / "a.png")
+    dataset = make((tmp_path / "photos", tmp_path / "labels"))
+    for position in range(10):
+        sample = dataset[position]
+        for picture, mask in ((sample.photo, sample.photo_mask), (sample.crop, sample.crop_mask)):
+            agree = ((picture.mean(dim=0) > 0.5) == (mask[0] > 0.5)).float().mean()
+            assert agree > 0.93
+
+
+def test_a_position_is_always_the_same_sample(photo_folder: tuple[Path, Path]) -> None:
+    first, second = make(photo_folder), make(photo_folder)
+    torch.manual_seed(99)
+    for position in (0, 7, 123):
+        one, two = first[position], second[position]
+        assert all(torch.equal(a, b) for a, b in zip(one[:-1], two[:-1], strict=True))
+    assert not torch.equal(first[0].photo, first[1].photo)
+    assert not torch.equal(first[0].photo, make(photo_folder, seed=4)[0].photo)
+
+
+def test_reading_leaves_the_random_state_alone(photo_folder: tuple[Path, Path]) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    make(photo_folder)[0]
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_alpha_has_its_ends(photo_folder: tuple[Path, Path]) -> None:
+    dataset = make(photo_folder)
+    alphas = torch.stack([dataset[n].alpha for n in range(200)])
+    assert 0.15 < (alphas == 0).float().mean() < 0.35
+    assert 0.15 < (alphas == 1).float().mean() < 0.35
+    between = alphas[(alphas > 0) & (alphas < 1)]
+    assert between.min() < 0.2 and between.max() > 0.8
+
+
+def test_share_of_photographs_without_foreground(photo_folder: tuple[Path, Path]) -> None:
+    assert len(make(photo_folder).full) == 5 and len(make(photo_folder).empty) == 1
+    always = make(photo_folder, empty_share=1.0)
+    assert all(always[n].photo_mask.max() == 0 for n in range(10))
+
+
+def test_corrupt_tiny_and_grey_photographs(photo_folder: tuple[Path, Path]) -> None:
+    photos, labels = photo_folder
+    (photos / "1.png").write_bytes(b"corrupt")
+    Image.new("RGB", (20, 20)).save(photos / "2.png")
+    Image.new("L", (90, 70), 128).save(photos / "3.png")  # grey is welcome
+    (labels / "4.png").unlink()
+    dataset = make(photo_folder)
+    samples = [dataset[n] for n in range(40)]
+    notes = {line for s in samples for line in s.skipped.splitlines()}
+    assert any("1.png: not a readable picture" in note for note in notes)
+    assert any("2.png: smaller than 64 pixels" in note for note in notes)
+    assert len(notes) == 2
+    assert any("4.png" in why for why in dataset.skipped.values())
+    assert any(torch.allclose(s.photo, torch.tensor(128 / 255)) for s in samples)
+
+
+def test_nothing_usable_ends_in_one_line(photo_folder: tuple[Path, Path]) -> None:
+    dataset = make(photo_folder)
+    for path in photo_folder[0].iterdir():
+        path.write_bytes(b"corrupt")
+    with pytest.raises(PictureError, match="in a row cannot be used"):
+        dataset[0]
+
+
+def test_positions_of_two_processes_make_the_joint_batch() -> None:
+    joint = list(PositionSampler(8, 24, 8))
+    parts = [list(PositionSampler(8, 24, 8, rank, 2)) for rank in range(2)]
+    assert joint == list(range(8, 24))
+    assert parts[0] == [8, 9, 10, 11, 16, 17, 18, 19]
+    assert sorted(parts[0] + parts[1]) == joint
+    assert len(PositionSampler(8, 24, 8, 1, 2)) == 8
+
+
+def test_every_worker_gets_data(photo_folder: tuple[Path, Path]) -> None:
+    dataset = make(photo_folder)
+    sampler = PositionSampler(0, 12, 4)
+    alone = list(DataLoader(dataset, 4, sampler=sampler))
+    shared_out = list(DataLoader(dataset, 4, sampler=sampler, num_workers=3))
+    assert len(alone) == len(shared_out) == 3
+    for one, two in zip(alone, shared_out, strict=True):
+        assert torch.equal(one.photo, two.photo) and torch.equal(one.alpha, two.alpha)
+
+
+def test_photographs_from_a_dataset_of_the_hub_kind(tmp_path: Path) -> None:
+    # A local parquet dataset with detection-like columns, read as the hub's would be.
+    images = [Image.effect_noise((700, 600), 80).convert("RGB") for _ in range(3)]
+    features = datasets.Features({"image_id": datasets.Value("int64"), "image": datasets.Image()})
+    table = datasets.Dataset.from_dict({"image_id": [1, 2, 3], "image": images}, features=features)
+    source = tmp_path / "coco"
+    (source / "data").mkdir(parents=True)
+    table.to_parquet(source / "data" / "train-00000-of-00001.parquet")
+    folder = fetch_hub_photos(str(source), tmp_path / "kept", count=2, seed=0)
+    kept = sorted(folder.glob("*.jpg"))
+    assert len(kept) == 2
+    with Image.open(kept[0]) as image:
+        assert image.size == (597, 512)
+    before = [path.stat().st_mtime_ns for path in kept]
+    fetch_hub_photos("nobody/asks-the-hub-again", folder, count=2, seed=0)
+    assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_a_hub_out_of_reach_is_one_line(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(OSError, match=r"a/b: cannot be read from the hub \(no route\); name a"):
+        fetch_hub_photos("a/b", tmp_path / "x", 1, 0)

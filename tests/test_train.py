@@ -1,0 +1,246 @@
+"""Training: resumes exactly, shares a batch exactly, stops with everything kept."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import train
+from models import read_header
+from tests.conftest import ROOT
+from training import TrainConfig, settings
+
+
+@pytest.fixture(scope="module")
+def backbone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random MobileNetV2 features under torchvision's keys."""
+    from torchvision.models import mobilenet_v2
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("backbone") / "mobilenet.safetensors"
+    state = mobilenet_v2(weights=None).features[:18].state_dict()
+    save_file({f"features.{k}": v.contiguous() for k, v in state.items()}, path)
+    return path
+
+
+@pytest.fixture
+def command(photo_folder, random_vgg, backbone_file, tmp_path):
+    """The command line of a short run, with changes."""
+
+    def build(output: str, **changes: object) -> list[str]:
+        options: dict[str, object] = {
+            "foreground_style": ROOT / "assets" / "styles" / "straw_hat.jpg",
+            "background_style": ROOT / "assets" / "styles" / "cypresses.jpg",
+            "photos": photo_folder[0],
+            "labels": photo_folder[1],
+            "vgg_weights": random_vgg,
+            "backbone_weights": backbone_file,
+            "output": tmp_path / output,
+            "size": "small",
+            "photo_size": 64,
+            "crop_size": 32,
+            "late_crop_size": 32,
+            "style_size": 64,
+            "steps": 6,
+            "batch": 4,
+            "mask_every": 1,
+            "warmup": 2,
+            "workers": 0,
+            "log_steps": 2,
+            "validation_count": 1,
+            "precision": "fp32",
+            "device": "cpu",
+        }
+        options |= changes
+        return [part for k, v in options.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+
+    return build
+
+
+def run(argv: list[str], **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", *argv], cwd=ROOT, capture_output=True, text=True, **options
+    )
+
+
+def test_three_and_three_with_a_kill_between_is_six(command, tmp_path: Path) -> None:
+    assert train.main(command("straight")) == 0
+    # Slow the second run down by checkpointing after every step, and kill it on the way.
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *command("broken", checkpoint_minutes=0, log_steps=1)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("step 3/"):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stderr.close()
+    assert train.main(["--resume", str(tmp_path / "broken")]) == 0
+    for name in ("state.safetensors", "model.safetensors"):
+        one, two = (load_file(tmp_path / run / name) for run in ("straight", "broken"))
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(command, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *command("stopped", steps=10_000, log_steps=1)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("step 2/"):
+            process.send_signal(signal.SIGTERM)
+            break
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert re.search(r"stopped at step \d+; go on with: python train\.py --resume", output)
+    assert read_header(tmp_path / "stopped" / "model.safetensors")["pictures_seen"] >= 8
+
+
+def test_two_processes_take_the_step_of_one(command, tmp_path: Path) -> None:
+    one = command("one", steps=2, accumulate=2)
+    assert train.main(one) == 0
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    two += ["--master-port", str(20_000 + os.getpid() % 20_000), "train.py"]
+    done = subprocess.run(
+        two + command("two", steps=2, accumulate=2), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    joint, parted = (load_file(tmp_path / r / "state.safetensors") for r in ("one", "two"))
+    # Sums are taken in another order, hence a tolerance; Adam's steps are of size 1e-3.
+    for name, value in joint.items():
+        assert torch.allclose(value, parted[name], atol=2e-4, rtol=1e-2), name
+    # And it has moved at all.
+    start = load_file(tmp_path / "one" / "state.safetensors")["average.to_rgb.weight"]
+    assert not torch.equal(joint["network.to_rgb.weight"], start)
+
+
+def test_the_checkpoint_says_where_it_comes_from(command, tmp_path: Path) -> None:
+    assert train.main(command("run", steps=2, precision="bf16")) == 0
+    header = read_header(tmp_path / "run" / "model.safetensors")
+    assert header["pictures_seen"] == 8 and header["seed"] == 0
+    assert header["objective"]["style_weight"] == TrainConfig().style_weight
+    assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
+    assert header["training"] == json.loads((tmp_path / "run" / "config.json").read_text())
+    assert any((tmp_path / "run").glob("events.out.tfevents.*"))
+    assert sorted(p.name for p in (tmp_path / "run" / "pictures").iterdir()) == [
+        "000001.png",
+        "000002.png",
+    ]
+
+
+def test_tensorboard_holds_every_term_and_a_grid(command, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert train.main(command("run", steps=2)) == 0
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    terms = {"style", "blend", "content", "branch_content", "tv", "tie", "mask", "total"}
+    expected = {f"terms/{t}" for t in terms} | {"run/learning_rate", "run/pictures_per_second"}
+    assert set(events.Tags()["scalars"]) == expected
+    values = {t: events.Scalars(f"terms/{t}")[0].value for t in terms}
+    total = values.pop("total")
+    assert total == pytest.approx(sum(values.values()), rel=1e-4)
+    assert events.Tags()["images"] == ["validation"]
+
+
+def test_divergence_stops_and_keeps_the_last_checkpoint(command, tmp_path: Path, capsys) -> None:
+    assert train.main(command("run", steps=2)) == 0
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    argv = ["--resume", str(tmp_path / "run"), "--steps", "9", "--content-weight", "inf"]
+    assert train.main(argv) == 1
+    message = capsys.readouterr().err
+    assert "diverged at step 3: content not finite; the last checkpoint" in message
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_dry_run_prints_and_does_nothing(command, tmp_path: Path, capsys) -> None:
+    assert train.main([*command("run"), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    for field in fields(TrainConfig):
+        assert f"{field.name} = " in printed
+    assert "plan: 6 steps of 4 pictures (24 in all) on 1 x cpu" in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_dataclass_is_the_only_source_of_defaults() -> None:
+    config, _ = settings.parse(["--foreground-style", "a", "--background-style", "b"])
+    assert config == TrainConfig(foreground_style="a", background_style="b")
+    for field in fields(TrainConfig):
+        assert field.metadata["help"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"foreground_style": ""}, "--foreground-style is missing"),
+        ({"foreground_style": "none.jpg"}, "none.jpg: no such file"),
+        ({"photos": "./nowhere"}, "./nowhere: no such folder of photographs"),
+        ({"vgg_weights": "none.safetensors"}, "none.safetensors"),
+        ({"backbone_weights": "none.safetensors"}, "none.safetensors"),
+        ({"foreground": "zebra"}, "no class 'zebra'"),
+        ({"crop_size": 4096}, "--crop-size must lie in"),
+        ({"init": "unknown"}, "unknown: no such checkpoint"),
+    ],
+)
+def test_bad_settings_are_one_line(command, capsys, changes: dict[str, str], says: str) -> None:
+    assert train.main(command("run", **changes)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and says in lines[0]
+
+
+def test_a_run_is_not_overwritten(command, capsys, tmp_path: Path) -> None:
+    assert train.main(command("run", steps=1)) == 0
+    assert train.main(command("run", steps=1)) == 2
+    assert "holds a run already; --resume" in capsys.readouterr().err
+    assert train.main(["--resume", str(tmp_path / "nothing")]) == 2
+    assert "no run to resume" in capsys.readouterr().err
+
+
+def test_learning_rate_warms_up_and_falls(command) -> None:
+    config, _ = settings.parse(command("run", steps=100, warmup=10, learning_rate=1.0))
+    learner = train.Learner(config, "cpu")
+    rates = [learner.rate(step) for step in (5, 10, 55, 100)]
+    assert rates == pytest.approx([0.5, 1.0, 0.02 + 0.98 / 2, 0.02])
+
+
+def test_real_material_learns(shared: Path, command, tmp_path: Path) -> None:
+    weights = shared / "weights"
+    argv = command(
+        "real",
+        photos=shared / "photos" / "val",
+        labels=shared / "labels" / "val",
+        vgg_weights=weights / "vgg16_features.safetensors",
+        backbone_weights=weights / "mobilenet_v2_voc_features.safetensors",
+        photo_size=128,
+        crop_size=64,
+        late_crop_size=64,
+        steps=24,
+        warmup=5,
+        log_steps=8,
+        precision="bf16",
+    )
+    began = time.monotonic()
+    done = run(argv, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    totals = [
+        sum(float(value) for value in re.findall(r" (\d+\.\d+)", line.partition("|")[0]))
+        for line in done.stderr.splitlines()
+        if line.startswith("step ")
+    ]
+    assert len(totals) == 3
+    assert totals[-1] < 0.6 * totals[0], f"{totals} after {time.monotonic() - began:.0f} s"
