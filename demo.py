@@ -71,8 +71,8 @@ def train_pair(output: Path) -> Path:
     run = output / time.strftime("run-%Y%m%d-%H%M%S")
     code = train.main(
         [
-            *("--foreground-style", str(ASSETS / "styles" / "cypresses.jpg")),
-            *("--background-style", str(ASSETS / "styles" / "straw_hat.jpg")),
+            *("--foreground-style", str(ASSETS / "styles" / "thangka.jpg")),
+            *("--background-style", str(ASSETS / "styles" / "ink_landscape.jpg")),
             *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
             *("--init", shipped_checkpoints()[0], "--output", str(run)),
             *("--steps", str(TRAINING_STEPS), "--batch", "2", "--warmup", "10"),

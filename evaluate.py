@@ -47,10 +47,9 @@ def run_regions(args: argparse.Namespace) -> None:
     entries = label_jobs(args.photos, args.labels)
     figures = regions.measure(network, vgg, styles, entries, classes)
     low, high = (round(100 * share) for share in regions.REGION_SHARE)
-    print(
-        f"{len(figures.distances[0.0])} photographs with {low} to {high} % foreground; Gram distance of each"
-    )
-    print("region to the two styles (1 = the styles' own mean squared norm), averaged:")
+    print(f"{len(figures.distances[0.0])} photographs with {low} to {high} % foreground;")
+    print("Gram distance of each region to the two styles (1 = the styles' own mean squared norm),")
+    print("averaged:")
     print("alpha   foreground to 1, to 2     background to 1, to 2")
     for alpha in regions.ALPHAS:
         f1, f2, b1, b2 = figures.mean(alpha)

@@ -24,12 +24,9 @@ from data.images import (
 def gradient(width: int = 24, height: int = 16) -> Image.Image:
     x = np.linspace(0, 255, width, dtype=np.uint8)
     y = np.linspace(0, 255, height, dtype=np.uint8)
-    planes = (
-        np.tile(x, (height, 1)),
-        np.tile(y[:, None], (1, width)),
-        np.full((height, width), 90),
-    )
-    return Image.fromarray(np.stack(planes, axis=-1).astype(np.uint8))
+    blue = np.full((height, width), 90, dtype=np.uint8)
+    planes = (np.tile(x, (height, 1)), np.tile(y[:, None], (1, width)), blue)
+    return Image.fromarray(np.stack(planes, axis=-1))
 
 
 def test_tensor_round_trip_is_exact() -> None:
@@ -40,14 +37,19 @@ def test_tensor_round_trip_is_exact() -> None:
     assert np.array_equal(np.array(tensor_to_pil(pixels)), np.array(image))
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "LA", "1"])
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".gif"])
-def test_modes(mode: str, suffix: str, tmp_path: Path) -> None:
+MODES = {
+    ".png": ("RGB", "L", "P", "RGBA", "LA", "1"),
+    ".jpg": ("RGB", "L", "CMYK"),
+    ".tif": ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK"),
+    ".webp": ("RGB", "RGBA"),
+    ".gif": ("L", "P"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [(s, m) for s, modes in MODES.items() for m in modes])
+def test_modes(suffix: str, mode: str, tmp_path: Path) -> None:
     path = tmp_path / f"photo{suffix}"
-    try:
-        gradient().convert(mode).save(path)
-    except (OSError, KeyError):
-        pytest.skip(f"{suffix} holds no {mode}")
+    gradient().convert(mode).save(path)
     picture = read_picture(path)
     assert picture.pixels.shape == (3, 16, 24)
     assert picture.pixels.min() >= 0 and picture.pixels.max() <= 1

@@ -18,6 +18,7 @@ ALLOWED = {
     "infer.py": {"models", "data"},
     "train.py": {"models", "losses", "data", "training"},
     "evaluate.py": {"models", "losses", "data", "metrics"},
+    "demo.py": {"models", "data", "infer", "train"},
 }
 
 

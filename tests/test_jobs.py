@@ -62,7 +62,7 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
 
 def test_two_photos_do_not_meet_in_one_file(folder: Path, tmp_path: Path) -> None:
     photos = find_photos([str(folder / "a.jpg"), str(folder / "deep" / "a.jpg")])
-    with pytest.raises(PictureError, match="both .* would be written there"):
+    with pytest.raises(PictureError, match=r"both .* would be written there"):
         plan_outputs(photos, tmp_path / "out", [0.0], False, None, False)
 
 

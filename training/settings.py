@@ -109,15 +109,8 @@ class TrainConfig:
         for name in ("foreground_style", "background_style"):
             if not getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')} is missing: name a painting")
-        for name in (
-            "steps",
-            "batch",
-            "accumulate",
-            "mask_every",
-            "crop_size",
-            "photo_size",
-            "style_size",
-        ):
+        counts = ("steps", "batch", "accumulate", "mask_every", "photo_size", "style_size")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
         for name in ("crop_size", "late_crop_size"):
