@@ -71,15 +71,17 @@ def build_loader(
         batch_size=config.batch // world,
         sampler=PositionSampler(seen, config.steps * per_step, config.batch, rank, world),
         num_workers=config.workers,
-        worker_init_fn=_leave_interrupts_to_the_run,
+        worker_init_fn=_leave_signals_to_the_run,
         pin_memory=torch.cuda.is_available(),
         drop_last=True,
     )
     return loader, dataset
 
 
-def _leave_interrupts_to_the_run(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_the_run(_: int) -> None:
+    """A terminal or a scheduler signals the whole group; the workers end with the run."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Tensor]:
