@@ -17,6 +17,7 @@ from models import CheckpointError, load_checkpoint, read_header, shipped_checkp
 ASSETS = Path(__file__).resolve().parent / "assets"
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
 ALPHAS = (0.0, 0.5, 1.0)
+STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
 TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
 TRAINING_STEPS = 120
@@ -41,14 +42,19 @@ def paint_sheet(checkpoint: str, output: Path) -> Path:
         ("all in style 1", images["foreground"]),
         ("all in style 2", images["background"]),
     ]
-    bottom: list[Cell] = [
-        (f"alpha {alpha:g}", tensor_to_pil(stylize(network, content, alpha)["stylized"][0]))
-        for alpha in ALPHAS
-    ]
-    path = output / f"{Path(checkpoint).stem}.png"
+    strip: dict[float, Image.Image] = {
+        alpha: tensor_to_pil(stylize(network, content, alpha)["stylized"][0]) for alpha in STRIP
+    }
+    cells = {alpha: (f"alpha {alpha:g}", image) for alpha, image in strip.items()}
+    name = header["styles"][0]["name"] + "-" + header["styles"][1]["name"]
+    path = output / f"{name}.png"
     with whole_file(path) as part:
-        contact_sheet([top, middle, bottom], height=384).save(part, format="PNG")
-    print(f"first picture, branch images and mask: {seconds:.2f} s; contact sheet: {path}")
+        rows = [top, middle, [cells[alpha] for alpha in ALPHAS]]
+        contact_sheet(rows, height=384).save(part, format="PNG")
+    with whole_file(output / f"{name}-alpha.png") as part:
+        contact_sheet([list(cells.values())], height=300).save(part, format="PNG")
+    print(f"first picture, branch images and mask: {seconds:.2f} s")
+    print(f"contact sheet: {path}")
     return path
 
 

@@ -96,15 +96,16 @@ def test_three_and_three_with_a_kill_between_is_six(command, tmp_path: Path) -> 
 
 def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(command, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "train.py", *command("stopped", steps=10_000, log_steps=1)],
+        [sys.executable, "train.py", *command("stopped", steps=10_000, log_steps=1, workers=1)],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     for line in process.stderr:
         if line.startswith("step 2/"):
-            process.send_signal(signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGTERM)  # the loader's workers get it too
             break
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM

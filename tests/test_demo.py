@@ -1,0 +1,39 @@
+"""The demonstrations' parts; `make demo` and `make train-demo` join them."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import demo
+from data.masks import read_labels
+from data.sheet import CAPTION, MARGIN, contact_sheet
+from models import shipped_checkpoints
+from tests.conftest import ROOT
+
+
+def test_contact_sheet_holds_every_picture() -> None:
+    cells = [("one", Image.new("RGB", (20, 10), "red")), ("two", Image.new("L", (10, 10), 0))]
+    sheet = contact_sheet([cells, cells[:1]], height=40)
+    assert sheet.size == (80 + 40 + 3 * MARGIN, 2 * (40 + CAPTION + MARGIN) + MARGIN)
+    assert sheet.getpixel((MARGIN + 5, MARGIN + 5)) == (255, 0, 0)
+    assert sheet.getpixel((MARGIN + 80 + MARGIN + 5, MARGIN + 5)) == (0, 0, 0)
+
+
+def test_training_photos_have_bundled_labels(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="scikit-image comes with the extra 'demo'")
+    folder = demo.write_training_photos(tmp_path)
+    names = sorted(path.stem for path in folder.iterdir())
+    assert names == sorted(demo.TRAINING_PHOTOS)
+    for name in names:
+        labels = read_labels(ROOT / "assets" / "labels" / f"{name}.png")
+        with Image.open(folder / f"{name}.png") as photo:
+            assert photo.mode == "RGB" and labels.shape[1:] == photo.size[::-1]
+
+
+@pytest.mark.skipif(not shipped_checkpoints(), reason="no pair ships yet")
+def test_sheet(tmp_path: Path) -> None:
+    path = demo.paint_sheet(shipped_checkpoints()[0], tmp_path)
+    with Image.open(path) as sheet:
+        assert sheet.width > 3 * 384 and sheet.height > 3 * 384
+    assert len(list(tmp_path.iterdir())) == 2
