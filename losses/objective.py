@@ -24,7 +24,7 @@ class ObjectiveWeights:
     tie_weight: float = 30.0  # blended picture to the merge of the branch images
     mask_weight: float = 1.0
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-    style_layer_weights: tuple[float, ...] = (1.0, 1.0, 1.5, 5.0)
+    style_layer_weights: tuple[float, ...] = (1.0, 1.0, 2.0, 8.0)
     content_layer: str = "relu2_2"
 
 
