@@ -65,17 +65,18 @@ def style_scale(targets: Sequence[Grams]) -> dict[str, float]:
     return {k: sum(t[k].square().sum().item() for t in targets) / len(targets) for k in LAYERS}
 
 
-def region_grams(vgg: PerceptualNetwork, picture: Tensor, mask: Tensor | None = None) -> Grams:
-    """Gram matrices of a picture `(1, 3, H, W)`, of the mask's region alone where one is given.
+def region_grams(vgg: PerceptualNetwork, picture: Tensor, *masks: Tensor) -> list[Grams]:
+    """Gram matrices of a picture `(1, 3, H, W)` within each mask, or of the whole without one.
 
-    The mask `(1, 1, H, W)` is reduced to each layer's size.
+    Masks `(1, 1, H, W)` are reduced to each layer's size.
     """
     features = vgg(picture, LAYERS)
-    small = {
-        k: None if mask is None else F.interpolate(mask, f.shape[-2:], mode="area")
-        for k, f in features.items()
-    }
-    return {k: gram(f, small[k]) for k, f in features.items()}
+    if not masks:
+        return [{layer: gram(f) for layer, f in features.items()}]
+    return [
+        {k: gram(f, F.interpolate(mask, f.shape[-2:], mode="area")) for k, f in features.items()}
+        for mask in masks
+    ]
 
 
 def iou(mask: Tensor, target: Tensor, known: Tensor) -> float:
@@ -97,7 +98,7 @@ def measure(
     `styles`: the foreground's and the background's, `(1, 3, H, W)` each. Raises PictureError
     where a photograph or a label cannot be read.
     """
-    targets = [region_grams(vgg, style) for style in styles]
+    targets = [region_grams(vgg, style)[0] for style in styles]
     scale = style_scale(targets)
     figures = Regions({alpha: [] for alpha in ALPHAS})
     for entry in tqdm(entries, desc="regions", unit="photo", disable=None):
@@ -109,7 +110,7 @@ def measure(
             continue
         for alpha in ALPHAS:
             painted = network(photo, alpha)
-            regions = (region_grams(vgg, painted, m) for m in (mask, 1 - mask))
+            regions = region_grams(vgg, painted, mask, 1 - mask)
             row = tuple(relative_distance(g, t, scale) for g in regions for t in targets)
             figures.distances[alpha].append(row)
     return figures

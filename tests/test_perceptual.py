@@ -121,7 +121,7 @@ def test_shared_weights_know_a_painters_hand(shared: Path) -> None:
     names = ("straw_hat", "cypresses", "ink_landscape")
     styles = [read_style(ROOT / "assets" / "styles" / f"{name}.jpg", 256) for name in names]
     halves = [[s[..., : s.shape[-1] // 2], s[..., s.shape[-1] // 2 :]] for s in styles]
-    grams = [[region_grams(network, half) for half in pair] for pair in halves]
+    grams = [[region_grams(network, half)[0] for half in pair] for pair in halves]
     scale = style_scale([gram for pair in grams for gram in pair])
     for number, (left, right) in enumerate(grams):
         own = relative_distance(left, right, scale)
