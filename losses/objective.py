@@ -17,10 +17,10 @@ from .style import content_distance, gram, gram_distance
 class ObjectiveWeights:
     """Weights of the terms (dimensionless) and the VGG16 layers that they look at."""
 
-    style_weight: float = 8e4
+    style_weight: float = 1.4e5
     content_weight: float = 1.0
     branch_content_weight: float = 0.25  # content of the branch images
-    tv_weight: float = 10.0
+    tv_weight: float = 15.0
     tie_weight: float = 30.0  # blended picture to the merge of the branch images
     mask_weight: float = 1.0
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
