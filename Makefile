@@ -25,4 +25,4 @@ lint: .venv/.stamp
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv outputs runs .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info

@@ -39,13 +39,17 @@ def run_regions(args: argparse.Namespace) -> None:
     if not args.checkpoint:
         raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
     network, header = load_checkpoint(args.checkpoint), read_header(args.checkpoint)
+    if not {"training", "styles"} <= header.keys():
+        raise CheckpointError(f"{args.checkpoint}: does not name its styles; use one of train.py's")
     training = header["training"]
-    paths = args.styles or [regions.find_style(s["name"], STYLES) for s in header["styles"]]
+    paths = args.styles or [regions.find_style(style, STYLES) for style in header["styles"]]
     styles = tuple(read_style(path, training["style_size"]) for path in paths)
     vgg = PerceptualNetwork(args.vgg_weights)
     classes = foreground_classes(training["foreground"])
     entries = label_jobs(args.photos, args.labels)
     figures = regions.measure(network, vgg, styles, entries, classes)
+    if not figures.distances[0.0]:
+        raise ValueError(f"{args.photos}: no photograph has 10 to 70 % foreground")
     low, high = (round(100 * share) for share in regions.REGION_SHARE)
     print(f"{len(figures.distances[0.0])} photographs with {low} to {high} % foreground;")
     print("Gram distance of each region to the two styles (1 = the styles' own mean squared norm),")
@@ -61,7 +65,7 @@ def run_regions(args: argparse.Namespace) -> None:
     if args.json:
         found = {
             "checkpoint": args.checkpoint,
-            "git_revision": header["git_revision"],
+            "git_revision": header.get("git_revision", ""),
             "photographs": str(args.photos),
             "regions_right": figures.right(),
             "other_style_falls": figures.falls(),

@@ -17,7 +17,7 @@ from data.images import (
     Picture,
     PictureError,
     decode,
-    pil_to_tensor,
+    matte,
     read_mask,
     read_picture,
     resize,
@@ -25,9 +25,14 @@ from data.images import (
     write_picture,
 )
 from data.jobs import Outputs, find_photos, matte_of, plan_outputs
-from models import CheckpointError, StyleNetwork, load_checkpoint, shipped_checkpoints
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from models import (
+    PRECISIONS,
+    CheckpointError,
+    StyleNetwork,
+    load_checkpoint,
+    pick_device,
+    shipped_checkpoints,
+)
 
 
 @torch.inference_mode()
@@ -54,7 +59,9 @@ def stylize(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
-    device = next(network.parameters()).device
+    if content.dim() != 4 or not content.is_floating_point():
+        raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
+    device, content = next(network.parameters()).device, content.float()
     whole = tuple(content.shape[-2:])
     shown = resize(content, _long_side(whole, size)).to(device)
     shown = shown.contiguous(memory_format=torch.channels_last)
@@ -80,15 +87,14 @@ def stylize_image(
     mask: Image.Image | None = None,
     **options: object,
 ) -> Image.Image:
-    """Stylize a Pillow image of any mode; `mask` white = foreground; options as of `stylize`.
+    """Stylize a Pillow image of any mode; options as of `stylize`.
 
+    `mask`: white = foreground, or a cut-out whose transparent places are background.
     Returns an upright RGB image of the same size.
     """
     content = decode(image).pixels[None]
-    matte = None
-    if mask is not None:
-        matte = resize(pil_to_tensor(mask.convert("L"))[None], tuple(content.shape[-2:]))
-    return tensor_to_pil(stylize(network, content, alpha, matte, **options)["stylized"][0])
+    region = None if mask is None else matte(decode(mask), tuple(content.shape[-2:]))
+    return tensor_to_pil(stylize(network, content, alpha, region, **options)["stylized"][0])
 
 
 def _long_side(size: tuple[int, int], long: int | None) -> tuple[int, int]:
@@ -155,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = plan_outputs(
             photos, args.output, args.alpha, args.show_branches, args.format, args.force
         )
+        if args.invert_mask and not args.mask:
+            raise ValueError("--invert-mask inverts --mask; without one use --swap")
         if not args.checkpoint:
             raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
         device = pick_device(args.device)
@@ -203,16 +211,6 @@ def paint(
         for name, pixels in results.items():
             kept = picture if name != "mask" else Picture(pixels[0])
             write_picture(outputs[name], replace(kept, pixels=pixels[0]))
-
-
-def pick_device(name: str) -> str:
-    """The device that `auto` means here. Raises ValueError where the named one is absent."""
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next((kind for kind, there in present.items() if there), "cpu")
-    if not present.get(name, True):
-        raise ValueError(f"--device {name}: not available here; use --device cpu")
-    return name
 
 
 def pick_precision(name: str, device: str) -> str:

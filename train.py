@@ -6,25 +6,42 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 import torch
+from safetensors import SafetensorError
 from torch import distributed
 
 from data.images import PictureError
 from data.photos import Entry
-from models import CheckpointError
+from models import CheckpointError, pick_device
 from training import Diverged, Learner, Monitor, TrainConfig, build, settings
 
 
 class StopSignal:
-    """Turns Ctrl-C and SIGTERM into a wish that the loop reads after its step."""
+    """Within its block, Ctrl-C and SIGTERM are a wish that the loop reads after its step."""
 
     def __init__(self) -> None:
         self.number = 0
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self.before = {number: signal.signal(number, self._note) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def agree(self, device: str) -> None:
+        """Let a signal that reached one process stop all of them at the same step."""
+        if distributed.is_initialized():
+            number = torch.tensor(self.number, device=device)
+            distributed.all_reduce(number, distributed.ReduceOp.MAX)
+            self.number = int(number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number:  # asked twice: now
@@ -37,7 +54,7 @@ def train(
     config: TrainConfig,
     entries: list[Entry],
     learner: Learner,
-    stop: StopSignal | None = None,
+    stop: StopSignal,
     rank: int = 0,
 ) -> None:
     """Go through the rest of the steps, or until a signal.
@@ -46,13 +63,15 @@ def train(
     Raises Diverged where a term is not finite; the last checkpoint stays.
     """
     rest, validation = build.hold_out(entries, config)
-    loader, dataset = build.build_loader(config, rest, learner.pictures, rank, learner.world)
+    done = (learner.step, learner.pictures)
+    loader, dataset = build.build_loader(config, rest, done, rank, learner.world)
     learner.skipped |= dict.fromkeys(dataset.skipped.values())
     monitor = Monitor(Path(config.output), config, learner.step) if rank == 0 else None
     saved, batches = time.monotonic(), iter(loader)
     try:
-        while learner.step < config.steps and not (stop and stop.number):
+        while learner.step < config.steps and not stop.number:
             terms = learner.one_step(batches)
+            stop.agree(learner.device)
             if not monitor:
                 continue
             monitor.step(learner.step, terms, learner.rate(learner.step))
@@ -82,14 +101,6 @@ def plan(config: TrainConfig, device: str, world: int) -> str:
     return "\n".join(lines)
 
 
-def pick_device(name: str, local_rank: int) -> str:
-    """The device that `auto` means here, numbered for its process."""
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    return f"cuda:{local_rank}" if name == "cuda" else name
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     try:
@@ -101,9 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rank == 0:
             print(plan(config, device, world))
         return 0 if args.dry_run else run(config, bool(args.resume), device, rank, world)
-    except (ValueError, OSError, PictureError, CheckpointError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
+    except (ValueError, OSError, SafetensorError, PictureError, CheckpointError) as error:
+        print(f"train.py: {last_line(error)}", file=sys.stderr)
         return 2
+
+
+def last_line(error: Exception) -> str:
+    """What an error says; of one out of a loader's worker, without the worker's traceback."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].removeprefix("data.images.PictureError: ")
 
 
 def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -> int:
@@ -111,8 +128,12 @@ def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -
     folder = Path(config.output)
     if not resume and (folder / "state.safetensors").exists():
         raise ValueError(f"{folder}: holds a run already; --resume {folder}, or another --output")
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
     if world > 1:
-        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        # The first process may fetch and label photographs for hours before the others go on.
+        backend = "nccl" if device.startswith("cuda") else "gloo"
+        distributed.init_process_group(backend, timeout=timedelta(days=2))
     learner = Learner(config, device, world)
     if resume:
         learner.resume()
@@ -120,11 +141,12 @@ def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -
         entries = build.prepare_data(config, device)
         settings.save(config)
     if world > 1:
-        distributed.barrier()  # labels are made once, by the first process
+        distributed.barrier()
+    if rank:
         entries = build.prepare_data(config, device)
-    stop = StopSignal()
     try:
-        train(config, entries, learner, stop, rank)
+        with StopSignal() as stop:
+            train(config, entries, learner, stop, rank)
     except Diverged as error:
         print(
             f"train.py: diverged at {error}; the last checkpoint in {folder} is kept: "

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,11 @@ PICTURE_SUFFIXES = {
 } - {".pdf", ".ps", ".eps", ".mpg", ".mpeg"}
 WRITABLE = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 OPAQUE_ONLY = {".jpg", ".jpeg"}
-ORIENTATION = 0x0112  # EXIF tag
+# EXIF tags that describe the photograph, not its file: description, make, model, resolution,
+# software, date, artist, copyright, and the blocks for the exposure and the place.
+DESCRIPTIVE = (0x10E, 0x10F, 0x110, 0x11A, 0x11B, 0x128, 0x131, 0x132, 0x13B, 0x8298)
+BLOCKS = (0x8769, 0x8825)
+MOST_EXIF = 65_000  # bytes; JPEG holds no more
 
 
 class PictureError(Exception):
@@ -56,15 +61,28 @@ def read_picture(path: Path) -> Picture:
 
 def decode(image: Image.Image) -> Picture:
     """The pixels and the metadata of a Pillow image of any mode."""
-    exif = image.getexif()
-    profile = image.info.get("icc_profile")
     upright = ImageOps.exif_transpose(image)
-    exif.pop(ORIENTATION, None)
     transparency = None
     if upright.has_transparency_data:
         transparency = upright.convert("RGBA").getchannel("A")
-    rgb, profile = _to_rgb(upright, profile)
-    return Picture(pil_to_tensor(rgb), transparency, profile, exif.tobytes() if exif else None)
+    rgb, profile = _to_rgb(upright, image.info.get("icc_profile"))
+    return Picture(pil_to_tensor(rgb), transparency, profile, _describe(image.getexif()))
+
+
+def _describe(exif: Image.Exif) -> bytes | None:
+    """What EXIF says of the photograph; nothing where it is damaged or too long."""
+    kept = Image.Exif()
+    for tag in DESCRIPTIVE:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    for block in BLOCKS:
+        if values := exif.get_ifd(block):
+            kept.get_ifd(block).update(values)
+    try:
+        raw = kept.tobytes() if len(kept) or any(map(kept.get_ifd, BLOCKS)) else None
+    except (TypeError, ValueError, OverflowError, struct.error):
+        return None
+    return raw if raw and len(raw) <= MOST_EXIF else None
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
@@ -81,7 +99,7 @@ def _to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, byt
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             srgb = ImageCms.createProfile("sRGB")
             return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB"), None
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             return image.convert("RGB"), None  # a broken profile: Pillow's plain conversion
     keeps_profile = image.mode in ("RGB", "RGBA", "P", "PA")
     return image.convert("RGB"), profile if keeps_profile else None
@@ -154,15 +172,17 @@ def whole_file(path: Path) -> Iterator[Path]:
 def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
     """A matte as `(1, 1, H, W)` in [0, 1], enlarged or reduced to `size` = (H, W).
 
-    White is foreground. A picture with transparency counts by its alpha channel. Raises
-    PictureError where the file cannot be read.
+    White is foreground; see `matte`. Raises PictureError where the file cannot be read.
     """
-    picture = read_picture(path)
-    if picture.transparency is not None:
-        mask = pil_to_tensor(picture.transparency)[None]
-    else:
-        mask = picture.pixels.mean(dim=0)[None, None]
-    return resize(mask, size)
+    return matte(read_picture(path), size)
+
+
+def matte(picture: Picture, size: tuple[int, int]) -> Tensor:
+    """`(1, 1, H, W)` in [0, 1] from a cut-out's transparency, else from how white it is."""
+    cut_out = picture.transparency is not None and picture.transparency.getextrema()[0] < 255
+    if cut_out:
+        return resize(pil_to_tensor(picture.transparency)[None], size)
+    return resize(picture.pixels.mean(dim=0)[None, None], size)
 
 
 def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:

@@ -50,7 +50,10 @@ def plan_outputs(
     """
     results = [f"{alpha:g}" for alpha in alphas] + list(BRANCHES if branches else ())
     single = len(photos) == 1 and len(results) == 1
-    if single and output is not None and output.suffix and not output.is_dir():
+    names_file = output is not None and output.suffix != "" and not output.is_dir()
+    if names_file and not single and output.suffix.lower() in WRITABLE:
+        raise PictureError(f"{output}: is one file for several results; name a folder with -o")
+    if single and names_file:
         jobs = {photo: {results[0]: output} for photo in photos}
     else:
         folder = output or Path("outputs")
@@ -96,5 +99,6 @@ def matte_of(mask: Path, known: Path) -> Path:
     if not mask.is_dir():
         return mask
     for path in sorted((mask / known.parent).glob(f"{glob.escape(known.stem)}.*")):
-        return path
+        if path.stem == known.stem and path.suffix.lower() in PICTURE_SUFFIXES:
+            return path
     raise PictureError(f"{mask / known.with_suffix('')}.*: no mask for {known}")

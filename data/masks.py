@@ -120,12 +120,14 @@ def make_labels(jobs: Iterable[tuple[Path, Path]], model: str, device: str = "cp
     missing = [(photo, label) for photo, label in jobs if not label.exists()]
     if not missing:
         return 0
-    segmenter, made = load_segmenter(model, device), 0
+    segmenter, made = None, 0
     for photo, label in tqdm(missing, desc="labels", unit="photo", disable=None):
         try:
-            labels = segment(read_picture(photo).pixels[None], segmenter)
+            picture = read_picture(photo)
         except PictureError:
             continue
+        segmenter = segmenter or load_segmenter(model, device)
+        labels = segment(picture.pixels[None], segmenter)
         with whole_file(label) as part:
             Image.fromarray(labels[0, 0].numpy()).save(part, format="PNG")
         made += 1

@@ -1,27 +1,22 @@
-"""Training photographs with their labels: folders, and COCO from the hub by way of a folder."""
+"""Training photographs with their labels: folders, and the endless stream of crops from them."""
 
-import hashlib
-import io
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from .images import PictureError, list_pictures, read_picture, whole_file
+from .images import PictureError, list_pictures, read_picture
 from .masks import IGNORE, foreground_mask, read_labels
 
 MOST_TRIES = 100  # photographs that may be unusable in a row
 SMALLEST_PHOTO = 64  # pixels; smaller ones are skipped
-HUB_SHORT_SIDE = 512  # photographs from the hub are kept at most this large
 
 
 class Sample(NamedTuple):
@@ -47,70 +42,20 @@ class Entry:
 def label_jobs(photos: Path, labels: Path) -> list[Entry]:
     """Every photograph of a folder with the label that belongs to it: same path, `.png`.
 
-    Raises PictureError where the folder holds no picture.
+    Raises PictureError where the folder holds no picture, or two that would share a label.
     """
-    found = [
-        Entry(path, labels / path.relative_to(photos).with_suffix(".png"))
-        for path in list_pictures(photos)
-    ]
+    inside = labels.resolve()
+    found: dict[Path, Entry] = {}
+    for path in list_pictures(photos):
+        if photos.resolve() != inside and inside in path.resolve().parents:
+            continue  # the labels lie within the photographs' folder
+        label = labels / path.relative_to(photos).with_suffix(".png")
+        if label in found:
+            raise PictureError(f"{path}: {found[label].photo.name} has the same label; rename one")
+        found[label] = Entry(path, label)
     if not found:
         raise PictureError(f"{photos}: no pictures in this folder")
-    return found
-
-
-def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
-    """Stream `count` photographs of a hub dataset into a folder, once; its images alone.
-
-    A folder trains exactly resumable, feeds every worker and needs DeepLab but once. `name`: a
-    hub id or anything `datasets.load_dataset` takes. Raises OSError where the hub is out of
-    reach, ValueError where the dataset holds no images.
-    """
-    done = folder / f".complete-{count}-{seed}"
-    if done.exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    kept, bad = 0, 0
-    progress = tqdm(total=count, desc=f"photographs from {name}", unit="photo", disable=None)
-    for raw in _stream(name, seed):
-        target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
-        try:
-            if not target.exists():
-                _keep(raw, target)
-            kept += 1
-            progress.update()
-        except (OSError, ValueError):
-            bad += 1
-        if kept == count:
-            break
-    progress.close()
-    if bad:
-        print(f"{name}: {bad} corrupt photographs skipped", file=sys.stderr)
-    done.touch()
-    return folder
-
-
-def _stream(name: str, seed: int) -> Iterator[bytes]:
-    import datasets
-
-    try:
-        split = datasets.load_dataset(name, split="train", streaming=True)
-    except Exception as error:  # the hub client raises dozens of kinds
-        raise OSError(f"{name}: cannot be read from the hub ({error}); name a folder") from error
-    columns = [c for c, f in (split.features or {}).items() if isinstance(f, datasets.Image)]
-    if not columns:
-        raise ValueError(f"{name}: this dataset holds no images")
-    images = split.select_columns(columns[:1]).cast_column(columns[0], datasets.Image(decode=False))
-    for row in images.shuffle(seed=seed, buffer_size=1000):
-        image = row[columns[0]]
-        yield image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
-
-
-def _keep(raw: bytes, target: Path) -> None:
-    with Image.open(io.BytesIO(raw)) as image:
-        rgb = image.convert("RGB")
-    rgb.thumbnail((2 * HUB_SHORT_SIDE, HUB_SHORT_SIDE))
-    with whole_file(target) as part:
-        rgb.save(part, format="JPEG", quality=95)
+    return list(found.values())
 
 
 class PhotoDataset(Dataset[Sample]):
@@ -172,7 +117,9 @@ class PhotoDataset(Dataset[Sample]):
                 labels = read_labels(entry.label)
                 (full if foreground_mask(labels, self.classes).any() else empty).append(entry)
             except PictureError as error:
-                self.skipped[str(entry.photo)] = str(error)
+                # No label was made where the photograph itself could not be read.
+                why = str(error) if entry.label.exists() else f"{entry.photo}: not readable"
+                self.skipped[str(entry.photo)] = why
         return full, empty
 
     def __getitem__(self, position: int) -> Sample:

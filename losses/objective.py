@@ -39,7 +39,7 @@ class Painting(NamedTuple):
 
 
 class Objective:
-    """The four terms of the reference method on a batch, with the Gram targets of two styles."""
+    """The terms that train the painter, with the Gram targets of two styles."""
 
     def __init__(
         self, vgg: PerceptualNetwork, styles: tuple[Tensor, Tensor], weights: ObjectiveWeights

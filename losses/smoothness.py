@@ -1,4 +1,4 @@
-"""Total variation and the two terms that hold parts of the network together."""
+"""Total variation, and the tie that holds the blended picture to its branch images."""
 
 from torch import Tensor
 

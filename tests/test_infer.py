@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import infer
+from data.images import pil_to_tensor
 from models import StyleNetwork, load_checkpoint, shipped_checkpoints
 
 
@@ -154,7 +155,7 @@ def test_bf16_is_close_to_fp32(network: StyleNetwork) -> None:
 def test_shipped_pair_paints_the_astronaut_in_two_styles(astronaut: Path) -> None:
     network = load_checkpoint(shipped_checkpoints()[0])
     with Image.open(astronaut) as image:
-        content = infer.pil_to_tensor(image)[None]
+        content = pil_to_tensor(image)[None]
     view = infer.stylize(network, content, branches=True)
     # The person is found: the middle of the suit is foreground, the upper corners are not.
     assert view["mask"][..., 300:400, 150:250].mean() > 0.9

@@ -79,3 +79,15 @@ def test_mattes(folder: Path) -> None:
     assert matte_of(folder / "b.png", Path("a.jpg")) == folder / "b.png"
     with pytest.raises(PictureError, match=r"no mask for c\.jpg"):
         matte_of(folder, Path("c.jpg"))
+
+
+def test_one_file_for_several_results_is_refused(folder: Path, tmp_path: Path) -> None:
+    photos = find_photos([str(folder / "b.png")])
+    with pytest.raises(PictureError, match=r"out\.png: is one file for several results"):
+        plan_outputs(photos, tmp_path / "out.png", [0.0, 1.0], False, None, False)
+
+
+def test_the_matte_has_exactly_the_name(folder: Path) -> None:
+    Image.new("L", (16, 16)).save(folder / "b.1.png")
+    (folder / "b.json").touch()
+    assert matte_of(folder, Path("b.jpg")) == folder / "b.png"

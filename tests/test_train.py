@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import train
@@ -122,7 +123,7 @@ def test_two_processes_take_the_step_of_one(command, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     joint, parted = (load_file(tmp_path / r / "state.safetensors") for r in ("one", "two"))
     assert joint.keys() == parted.keys()
-    moments = [name for name in joint if name.endswith(".exp_avg")]
+    moments = [name for name in joint if name.startswith("optimizer.exp_avg.")]
     assert len(moments) > 50
     for name in moments:  # a tenth of the clipped gradient
         assert torch.allclose(joint[name], parted[name], atol=1e-5, rtol=1e-3), name
@@ -172,6 +173,25 @@ def test_divergence_stops_and_keeps_the_last_checkpoint(command, tmp_path: Path,
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
+def test_resume_with_another_batch_reaches_the_end(command, tmp_path: Path) -> None:
+    assert train.main(command("run", steps=2)) == 0
+    argv = ["--resume", str(tmp_path / "run"), "--steps", "4", "--batch", "1"]
+    assert train.main(argv) == 0
+    assert read_header(tmp_path / "run" / "model.safetensors")["pictures_seen"] == 2 * 4 + 2 * 1
+
+
+def test_a_worker_that_finds_nothing_says_so_in_one_line(
+    command, photo_folder, tmp_path: Path, capsys
+) -> None:
+    for path in photo_folder[0].iterdir():
+        with Image.open(path) as image:
+            small = image.resize((20, 20))
+        small.save(path)
+    assert train.main(command("run", workers=1, validation_count=0)) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if "train.py" in line]
+    assert len(errors) == 1 and "photographs in a row cannot be used" in errors[0]
+
+
 def test_dry_run_prints_and_does_nothing(command, tmp_path: Path, capsys) -> None:
     assert train.main([*command("run"), "--dry-run"]) == 0
     printed = capsys.readouterr().out
@@ -196,9 +216,14 @@ def test_the_dataclass_is_the_only_source_of_defaults() -> None:
         ({"photos": "./nowhere"}, "./nowhere: no such folder of photographs"),
         ({"vgg_weights": "none.safetensors"}, "none.safetensors"),
         ({"backbone_weights": "none.safetensors"}, "none.safetensors"),
+        ({"backbone_weights": str(ROOT / "LICENSE")}, "LICENSE: not MobileNetV2 features"),
         ({"foreground": "zebra"}, "no class 'zebra'"),
         ({"crop_size": 4096}, "--crop-size must lie in"),
         ({"init": "unknown"}, "unknown: no such checkpoint"),
+        ({"device": "tpu"}, "--device tpu: not available here"),
+        ({"precision": "fp16"}, "--precision fp16 needs a GPU"),
+        ({"log_steps": 0}, "--log-steps must be at least 1"),
+        ({"late_share": 2}, "--late-share must lie in 0..1"),
     ],
 )
 def test_bad_settings_are_one_line(command, capsys, changes: dict[str, str], says: str) -> None:

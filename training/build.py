@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from data.hub import fetch_hub_photos
 from data.images import PictureError, read_picture, read_style, resize, sha256, short_side
 from data.masks import foreground_classes, make_labels
-from data.photos import Entry, PhotoDataset, PositionSampler, fetch_hub_photos, label_jobs
+from data.photos import Entry, PhotoDataset, PositionSampler, label_jobs
 from losses import Objective, PerceptualNetwork
 from models import SIZES, StyleNetwork, load_checkpoint, pretrained_backbone
 
@@ -29,7 +29,8 @@ def locate_data(config: TrainConfig) -> tuple[Path, Path]:
     """Folders of photographs and labels; fetches neither."""
     photos = Path(config.photos)
     if not photos.is_dir():
-        photos = cache_folder() / "photos" / config.photos.replace("/", "--")
+        name = f"{config.photos.replace('/', '--')}-{config.photo_count}-{config.seed}"
+        photos = cache_folder() / "photos" / name
     key = hashlib.sha1(f"{photos.resolve()} {config.segmenter}".encode()).hexdigest()[:12]
     labels = Path(config.labels) if config.labels else cache_folder() / "labels" / key
     return photos, labels
@@ -51,17 +52,18 @@ def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
 
 
 def build_loader(
-    config: TrainConfig, entries: list[Entry], seen: int, rank: int, world: int
+    config: TrainConfig, entries: list[Entry], done: tuple[int, int], rank: int, world: int
 ) -> tuple[DataLoader, PhotoDataset]:
-    """Batches of this process from picture `seen` on to the end of the run."""
-    per_step = config.batch * config.accumulate
+    """Batches of this process for the rest of the run; `done`: steps and pictures so far."""
+    steps, seen = done
+    stop = seen + (config.steps - steps) * config.pictures_per_step
     late_steps = round(config.steps * config.late_share)
     dataset = PhotoDataset(
         entries,
         foreground_classes(config.foreground),
         config.photo_size,
         (config.crop_size, config.late_crop_size),
-        (config.steps - late_steps) * per_step,
+        stop - late_steps * config.pictures_per_step,
         config.empty_share,
         config.alpha_ends,
         config.seed,
@@ -69,7 +71,7 @@ def build_loader(
     loader = DataLoader(
         dataset,
         batch_size=config.batch // world,
-        sampler=PositionSampler(seen, config.steps * per_step, config.batch, rank, world),
+        sampler=PositionSampler(seen, stop, config.batch, rank, world),
         num_workers=config.workers,
         worker_init_fn=_leave_signals_to_the_run,
         pin_memory=torch.cuda.is_available(),
@@ -79,9 +81,8 @@ def build_loader(
 
 
 def _leave_signals_to_the_run(_: int) -> None:
-    """A terminal or a scheduler signals the whole group; the workers end with the run."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Ctrl-C and a scheduler's SIGTERM reach a process group: let the workers be none of it."""
+    os.setpgrp()
 
 
 def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Tensor]:

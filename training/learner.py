@@ -12,13 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data.photos import Sample
 from losses import Painting
-from models import Inspection, StyleNetwork, save_checkpoint
+from models import PRECISIONS, Inspection, StyleNetwork, save_checkpoint
 
 from . import build
 from .settings import TrainConfig
 from .state import Average, load_state, save_state
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Diverged(Exception):

@@ -38,7 +38,7 @@ class Monitor:
             self.sums[name] = self.sums.get(name, 0.0) + value.item()
         self.count, self.pictures = self.count + 1, self.pictures + self.config.pictures_per_step
         self.bar.update()
-        if step % self.config.log_steps == 0:
+        if step % self.config.log_steps == 0 or step == self.steps:
             self._report(step, rate)
 
     def _report(self, step: int, rate: float) -> None:

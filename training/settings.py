@@ -10,6 +10,13 @@ from typing import Any
 from losses import ObjectiveWeights
 
 _WEIGHTS = ObjectiveWeights()
+COUNTS = {  # least values
+    **dict.fromkeys(("steps", "batch", "accumulate", "mask_every", "photo_count"), 1),
+    **dict.fromkeys(("log_steps", "picture_steps"), 1),
+    **dict.fromkeys(("validation_count", "warmup", "workers"), 0),
+    **dict.fromkeys(("photo_size", "style_size"), 32),
+}
+SHARES = {"alpha_ends": 0.5, "empty_share": 1, "late_share": 1, "ema": 1, "final_rate": 1}
 
 
 def setting(default: Any, help: str, **options: Any) -> Any:
@@ -25,14 +32,14 @@ class TrainConfig:
     foreground_style: str = setting("", "painting for people and things (a file)")
     background_style: str = setting("", "painting for everything else (a file)")
     output: str = setting("runs/pair", "folder of the run")
-    size: str = setting("base", "network size", choices=("small", "base"))
+    size: str = setting(
+        "base", "network size (with --init: the checkpoint's)", choices=("small", "base")
+    )
 
     # Data
     photos: str = setting("detection-datasets/coco", "folder of photographs, or a hub dataset id")
     photo_count: int = setting(20_000, "photographs taken from a hub dataset")
-    labels: str = setting(
-        "", "folder of VOC index PNGs, made on first use (default: beside photos)"
-    )
+    labels: str = setting("", "folder of VOC index PNGs, made on first use (default: in the cache)")
     segmenter: str = setting(
         "deeplabv3_resnet101",
         "DeepLab that makes missing labels: deeplabv3_resnet101, deeplabv3_mobilenet_v3_large "
@@ -109,15 +116,17 @@ class TrainConfig:
         for name in ("foreground_style", "background_style"):
             if not getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')} is missing: name a painting")
-        counts = ("steps", "batch", "accumulate", "mask_every", "photo_size", "style_size")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least 1")
+        for name, least in COUNTS.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
         for name in ("crop_size", "late_crop_size"):
             if not 32 <= getattr(self, name) <= self.photo_size:
                 raise ValueError(f"--{name.replace('_', '-')} must lie in 32..--photo-size")
-        if not 0 <= self.alpha_ends <= 0.5 or not 0 <= self.empty_share <= 1:
-            raise ValueError("--alpha-ends lies in 0..0.5, --empty-share in 0..1")
+        for name, top in SHARES.items():
+            if not 0 <= getattr(self, name) <= top:
+                raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")
+        if self.precision == "fp16" and self.device == "cpu":
+            raise ValueError("--precision fp16 needs a GPU; use bf16 or fp32")
 
 
 def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
@@ -169,4 +178,6 @@ def save(config: TrainConfig) -> None:
     """Write config.json into the run's folder."""
     folder = Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    part = folder / ".config.json.part"
+    part.write_text(json.dumps(asdict(config), indent=2) + "\n")
+    part.replace(folder / "config.json")

@@ -38,8 +38,9 @@ def save_state(
     """Write everything needed to go on exactly, whole or not at all."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.weights.items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": v for k, v in slots.items()}
+    for name, parameter in _trained(network):
+        slots = optimizer.state.get(parameter, {})
+        tensors |= {f"optimizer.{k}.{name}": v for k, v in slots.items()}
     progress = {"step": step, "pictures": pictures, "scaler": scaler.state_dict()}
     part = folder / f".{STATE_FILE}.part"
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
@@ -70,14 +71,21 @@ def load_state(
         raise ValueError(f"{path}: damaged or of another network ({error})") from error
     for name, value in _under("average.", tensors).items():
         average.weights[name].copy_(value)
-    slots: dict[int, dict[str, Tensor]] = {}
+    moments: dict[str, dict[str, Tensor]] = {}
     for name, value in _under("optimizer.", tensors).items():
-        index, key = name.split(".")
-        slots.setdefault(int(index), {})[key] = value
+        key, _, parameter = name.partition(".")
+        moments.setdefault(parameter, {})[key] = value
+    names = [name for name, _ in _trained(network)]
+    slots = {index: moments[name] for index, name in enumerate(names) if name in moments}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
     scaler.load_state_dict(progress["scaler"])
     return progress["step"], progress["pictures"]
+
+
+def _trained(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The parameters that the optimizer holds, in its order."""
+    return [(name, p) for name, p in network.named_parameters() if p.requires_grad]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

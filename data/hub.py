@@ -1,0 +1,77 @@
+"""Photographs of a hub dataset, COCO say, streamed into a folder."""
+
+import hashlib
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from .images import short_side, whole_file
+
+SHORT_SIDE = 512  # pixels; larger photographs are reduced
+
+
+def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
+    """Stream `count` photographs of a hub dataset into a folder, once; its images alone.
+
+    From a folder a run resumes exactly, every worker gets its data, and DeepLab is needed but
+    once. `name`: a hub id or anything `datasets.load_dataset` takes. Raises OSError where the
+    hub is out of reach, ValueError where the dataset holds no images.
+    """
+    done = folder / ".complete"
+    if done.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, bad = 0, 0
+    progress = tqdm(total=count, desc=f"photographs from {name}", unit="photo", disable=None)
+    for raw in _stream(name, seed):
+        target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
+        try:
+            if not target.exists():
+                _keep(raw, target)
+            kept += 1
+            progress.update()
+        except (OSError, ValueError):
+            bad += 1
+        if kept == count:
+            break
+    progress.close()
+    if bad:
+        print(f"{name}: {bad} corrupt photographs skipped", file=sys.stderr)
+    done.touch()
+    return folder
+
+
+def _stream(name: str, seed: int) -> Iterator[bytes]:
+    """The encoded images of a dataset, shuffled."""
+    import datasets
+
+    try:
+        split = datasets.load_dataset(name, split="train", streaming=True)
+        columns = [c for c, f in (split.features or {}).items() if isinstance(f, datasets.Image)]
+        if not columns:
+            raise ValueError(f"{name}: this dataset holds no images")
+        images = split.select_columns(columns[:1])
+        images = images.cast_column(columns[0], datasets.Image(decode=False))
+        for row in images.shuffle(seed=seed, buffer_size=1000):
+            image = row[columns[0]]
+            raw = image["bytes"]
+            yield raw if raw is not None else Path(image["path"]).read_bytes()
+    except ValueError:
+        raise
+    except Exception as error:  # the hub's clients raise dozens of kinds
+        raise OSError(f"{name}: cannot be read from the hub ({error}); name a folder") from error
+
+
+def _keep(raw: bytes, target: Path) -> None:
+    """Write one photograph upright, its short side at most `SHORT_SIDE`."""
+    with Image.open(io.BytesIO(raw)) as image:
+        rgb = ImageOps.exif_transpose(image).convert("RGB")
+    if min(rgb.size) > SHORT_SIDE:
+        height, width = short_side((rgb.height, rgb.width), SHORT_SIDE)
+        rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
+    with whole_file(target) as part:
+        rgb.save(part, format="JPEG", quality=95)
