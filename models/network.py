@@ -30,10 +30,11 @@ class NetworkConfig:
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
     mask_size: int = 385  # short side that the mask branch sees, pixels, 32k + 1
+    margin: int = 24  # reflected around the picture, painted and cut off, pixels, 4k
 
 
 SIZES = {
-    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=225),
+    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=225, margin=16),
     "base": NetworkConfig(),
 }
 
@@ -45,6 +46,19 @@ class Inspection(NamedTuple):
     foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
     background: Tensor  # (B, 3, H, W), the whole picture in style 2, I2
     mask: Tensor  # (B, 1, H, W), 1 = foreground
+
+
+class Frame(NamedTuple):
+    """Where the picture lies in what is painted: its size and the margins around it, pixels."""
+
+    height: int
+    width: int
+    top: int
+    left: int
+
+    def cut(self, x: Tensor) -> Tensor:
+        """The picture out of what was painted, `(B, C, H, W)`."""
+        return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 class Branches(NamedTuple):
@@ -91,11 +105,10 @@ class StyleNetwork(nn.Module):
         `swap`: the foreground in style 2 and the background in style 1.
         Returns `(B, 3, H, W)` in [0, 1]. Raises ValueError where a shape or alpha is off.
         """
-        padded, share, mask = self._prepare(content, alpha, mask)
+        frame, padded, share = self._prepare(content, alpha, mask)
         features = self.encoder(padded)
-        mask = self._mask(padded, features) if mask is None else mask
-        stylized = self.decode(self.branches(features, share), share, _style1(mask, swap))
-        return _crop(stylized, content)
+        region = _style1(self._region(content, frame, padded, features, mask), swap)
+        return frame.cut(self.decode(self.branches(features, share), share, region))
 
     def inspect(
         self,
@@ -108,25 +121,25 @@ class StyleNetwork(nn.Module):
 
         Arguments and errors as for a plain call.
         """
-        padded, share, mask = self._prepare(content, alpha, mask)
+        frame, padded, share = self._prepare(content, alpha, mask)
         features = self.encoder(padded)
-        mask = self._mask(padded, features) if mask is None else mask
+        region = self._region(content, frame, padded, features, mask)
         branches = self.branches(features, share)
-        everywhere = torch.ones_like(padded[:, :1])
+        everywhere = torch.ones_like(region)
         outputs = (
-            self.decode(branches, share, _style1(mask, swap)),
+            self.decode(branches, share, _style1(region, swap)),
             self.decode(branches, share, _style1(everywhere, swap)),
-            self.decode(branches, share, _style1(torch.zeros_like(everywhere), swap)),
-            mask,
+            self.decode(branches, share, _style1(torch.zeros_like(region), swap)),
+            region,
         )
-        return Inspection(*[_crop(x, content) for x in outputs])
+        return Inspection(*[frame.cut(x) for x in outputs])
 
     def mask_logits(self, content: Tensor) -> Tensor:
         """Foreground logits `(B, 1, H, W)` of the mask branch; the encoder takes no gradient."""
-        padded, _, _ = self._prepare(content, 0.0, None)
+        frame, padded, _ = self._prepare(content, 0.0, None)
         with torch.no_grad():
-            edges = self.encoder(padded)
-        return _crop(_enlarge(self.mask_branch(padded, edges), padded), content)
+            features = self.encoder(padded)
+        return self._logits(content, frame, features)
 
     def branches(self, features: Tensor, share: Tensor) -> Branches:
         """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks."""
@@ -165,23 +178,52 @@ class StyleNetwork(nn.Module):
         x = self.up2(x, _first_style(mask, share))
         return torch.sigmoid(self.to_rgb(x).float())
 
-    def _mask(self, padded: Tensor, features: Tensor) -> Tensor:
-        return torch.sigmoid(_enlarge(self.mask_branch(padded, features), padded))
+    def _logits(self, content: Tensor, frame: Frame, features: Tensor) -> Tensor:
+        """The mask branch on the picture without its margins, at the picture's size."""
+        top, left = frame.top // STRIDE, frame.left // STRIDE
+        height, width = -(-frame.height // STRIDE), -(-frame.width // STRIDE)
+        edges = features[..., top : top + height, left : left + width]
+        padding = (0, -frame.width % STRIDE, 0, -frame.height % STRIDE)
+        logits = self.mask_branch(F.pad(content, padding, mode="reflect"), edges)
+        # Enlarged before the sigmoid: the edge stays sharp.
+        logits = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
+        return logits[..., : frame.height, : frame.width]
 
-    @staticmethod
+    def _region(
+        self,
+        content: Tensor,
+        frame: Frame,
+        padded: Tensor,
+        features: Tensor,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """The foreground, given or learned, `(B, 1, ...)` at the size of what is painted."""
+        if mask is None:
+            mask = torch.sigmoid(self._logits(content, frame, features))
+        height, width = padded.shape[-2:]
+        right, bottom = width - frame.left - frame.width, height - frame.top - frame.height
+        padding = (frame.left, right, frame.top, bottom)
+        return F.pad(mask.to(content), padding, mode="replicate")
+
     def _prepare(
-        content: Tensor, alpha: Tensor | float, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Check, pad to whole strides, and turn alpha into the other style's share."""
+        self, content: Tensor, alpha: Tensor | float, mask: Tensor | None
+    ) -> tuple[Frame, Tensor, Tensor]:
+        """Check, pad to whole strides, and turn alpha into the other style's share.
+
+        Outside training there is a margin on every side: painters of this kind lay a tinted
+        frame along the border, which a loss over small crops rewards; it is cut off.
+        """
         check_inputs(content, alpha, mask)
         batch, _, height, width = content.shape
         alpha = torch.as_tensor(alpha, dtype=torch.float32, device=content.device).expand(batch)
         # Minimising |G - G1|^2 + alpha |G - G2|^2 gives G2 this share of the mixture.
         share = (alpha / (1 + alpha)).view(batch, 1, 1, 1)
-        padding = (0, -width % STRIDE, 0, -height % STRIDE)
-        if mask is not None:
-            mask = F.pad(mask.to(content), padding, mode="replicate")
-        return F.pad(content, padding, mode="reflect"), share, mask
+        margin = 0 if self.training else self.config.margin
+        # Reflection reaches no further than the picture.
+        top, left = (min(margin, (side - STRIDE) // STRIDE * STRIDE) for side in (height, width))
+        padding = (left, left + -width % STRIDE, top, top + -height % STRIDE)
+        padded = F.pad(content, padding, mode="reflect")
+        return Frame(height, width, top, left), padded, share
 
 
 def _style1(mask: Tensor, swap: bool) -> Tensor:
@@ -192,12 +234,3 @@ def _style1(mask: Tensor, swap: bool) -> Tensor:
 def _first_style(mask: Tensor, share: Tensor) -> Tensor:
     """Weight of style 1 at every place: its own share inside the mask, the lent one outside."""
     return torch.lerp(share, 1 - share, mask)
-
-
-def _enlarge(logits: Tensor, picture: Tensor) -> Tensor:
-    # Enlarged before the sigmoid: the edge stays sharp.
-    return F.interpolate(logits, picture.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def _crop(x: Tensor, picture: Tensor) -> Tensor:
-    return x[..., : picture.shape[-2], : picture.shape[-1]]
