@@ -30,7 +30,7 @@ class NetworkConfig:
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
     mask_size: int = 385  # short side that the mask branch sees, pixels, 32k + 1
-    margin: int = 24  # reflected around the picture, painted and cut off, pixels, 4k
+    margin: int = 32  # reflected around the picture, painted and cut off, pixels, 4k
 
 
 SIZES = {
