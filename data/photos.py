@@ -25,7 +25,7 @@ class Sample(NamedTuple):
     photo: Tensor  # (3, P, P) in [0, 1], what the mask branch learns from
     photo_mask: Tensor  # (1, P, P), 1 = foreground
     photo_known: Tensor  # (1, P, P), 0 where the label says "ignore"
-    crop: Tensor  # (3, S, S), what the painter learns from
+    crop: Tensor  # (3, S, S), what the painter learns from, with its surroundings
     crop_mask: Tensor  # (1, S, S)
     alpha: Tensor  # () in [0, 1]
     skipped: str  # why photographs drawn before this one were passed over, a line each

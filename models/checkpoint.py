@@ -82,8 +82,9 @@ def save_checkpoint(
     """Write a network's weights as float16 with its header, whole or not at all.
 
     `header`: whatever JSON holds; a training writes `styles` (name and SHA-256 of either image),
-    `training` (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen`. Format
-    version and network config are added. `state`: weights to write instead of the network's own
+    `training` (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen` (by this
+    run) and `earlier` (the same of the run that it started from, or None). Format version and
+    network config are added. `state`: weights to write instead of the network's own
     (an average of them, say). Raises ValueError where a weight does not fit float16.
     """
     half = {

@@ -1,5 +1,6 @@
 """The mask branch: a pretrained light backbone, a small head, edges from the painter's encoder."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -92,8 +93,9 @@ class Lateral(nn.Module):
 class MaskBranch(nn.Module):
     """Learned foreground: what DeepLab would say, from a picture of reduced size.
 
-    `size`: short side of the reduced picture in pixels, of the form 32k + 1 (so that the strided
-    grids of the backbone line up); `edge_channels`: channels of the encoder features that
+    `size`: side in pixels of the square that is as large as the resized picture, whatever its
+    shape; DeepLab knows things by the sizes they have at 513 (measured: at 385 it agrees with
+    itself at 513 to an IoU of 0.78 only). `edge_channels`: channels of the encoder features that
     sharpen the edges.
     """
 
@@ -129,8 +131,13 @@ class MaskBranch(nn.Module):
 
     def pyramid(self, picture: Tensor) -> list[Tensor]:
         """Backbone features at strides 4, 8, 16 and 32 of the reduced picture."""
-        size = [self._side(side, min(picture.shape[-2:])) for side in picture.shape[-2:]]
-        x = F.interpolate(picture, size, mode="bilinear", align_corners=False, antialias=True)
+        x = F.interpolate(
+            picture,
+            self._sides(*picture.shape[-2:]),
+            mode="bilinear",
+            align_corners=False,
+            antialias=True,
+        )
         x, stages = 2 * x - 1, []
         wanted = {index for index, _ in STAGES}
         for index, block in enumerate(self.backbone):
@@ -145,10 +152,10 @@ class MaskBranch(nn.Module):
         x = self.context(f32) + self.surround(f32.mean(dim=(2, 3), keepdim=True))
         return self.up4(self.up8(self.up16(F.relu(x), f16), f8), f4)
 
-    def _side(self, side: int, short: int) -> int:
-        """A side of the reduced picture: 32k + 1, at most twice the short one."""
-        scaled = min(side * self.size / short, 2 * self.size)
-        return round((scaled - 1) / 32) * 32 + 1
+    def _sides(self, height: int, width: int) -> list[int]:
+        """Sides of the resized picture: 32k + 1 each, so that the backbone's grids line up."""
+        scale = self.size / math.sqrt(height * width)
+        return [32 * max(round((side * scale - 1) / 32), 1) + 1 for side in (height, width)]
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:

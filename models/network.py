@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .contract import check_inputs
+from .frame import HALO, STRIDE, Frame
 from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
 from .mask import MaskBranch
 
-STRIDE = 4  # of the features against the picture
 STRIP_PIXELS = 2_000_000  # of the picture, decoded at a time
-HALO = 2  # feature rows that a decoded row looks at, above and below
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class NetworkConfig:
     width: int = 16  # channels at full resolution; twice at half, four times at quarter
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
-    mask_size: int = 385  # short side that the mask branch sees, pixels, 32k + 1
+    mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
     margin: int = 32  # reflected around the picture, painted and cut off, pixels, 4k
 
 
@@ -46,19 +45,6 @@ class Inspection(NamedTuple):
     foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
     background: Tensor  # (B, 3, H, W), the whole picture in style 2, I2
     mask: Tensor  # (B, 1, H, W), 1 = foreground
-
-
-class Frame(NamedTuple):
-    """Where the picture lies in what is painted: its size and the margins around it, pixels."""
-
-    height: int
-    width: int
-    top: int
-    left: int
-
-    def cut(self, x: Tensor) -> Tensor:
-        """The picture out of what was painted, `(B, C, H, W)`."""
-        return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 class Branches(NamedTuple):
@@ -107,8 +93,10 @@ class StyleNetwork(nn.Module):
         """
         frame, padded, share = self._prepare(content, alpha, mask)
         features = self.encoder(padded)
-        region = _style1(self._region(content, frame, padded, features, mask), swap)
-        return frame.cut(self.decode(self.branches(features, share), share, region))
+        region = self._region(content, frame, features, mask)
+        focus, frame = frame.focus(*features.shape[-2:])
+        branches = Branches(*map(focus.cut, self.branches(features, share)))
+        return frame.cut(self.decode(branches, share, _style1(focus.pixels().cut(region), swap)))
 
     def inspect(
         self,
@@ -116,15 +104,20 @@ class StyleNetwork(nn.Module):
         alpha: Tensor | float,
         mask: Tensor | None = None,
         swap: bool = False,
+        surroundings: int = 0,
     ) -> Inspection:
         """The blended picture together with both branch images and the mask.
 
-        Arguments and errors as for a plain call.
+        Arguments and errors as for a plain call. `surroundings`: pixels on each side of
+        `content`, a multiple of 4, that are looked at and not painted: what is returned is
+        smaller by them (a training crop knows what lies around it).
         """
         frame, padded, share = self._prepare(content, alpha, mask)
         features = self.encoder(padded)
-        region = self._region(content, frame, padded, features, mask)
-        branches = self.branches(features, share)
+        region = self._region(content, frame, features, mask)
+        focus, frame = frame.shrink(surroundings).focus(*features.shape[-2:])
+        branches = Branches(*map(focus.cut, self.branches(features, share)))
+        region = focus.pixels().cut(region)
         everywhere = torch.ones_like(region)
         outputs = (
             self.decode(branches, share, _style1(region, swap)),
@@ -132,7 +125,7 @@ class StyleNetwork(nn.Module):
             self.decode(branches, share, _style1(torch.zeros_like(region), swap)),
             region,
         )
-        return Inspection(*[frame.cut(x) for x in outputs])
+        return Inspection(*map(frame.cut, outputs))
 
     def mask_logits(self, content: Tensor) -> Tensor:
         """Foreground logits `(B, 1, H, W)` of the mask branch; the encoder takes no gradient."""
@@ -180,50 +173,37 @@ class StyleNetwork(nn.Module):
 
     def _logits(self, content: Tensor, frame: Frame, features: Tensor) -> Tensor:
         """The mask branch on the picture without its margins, at the picture's size."""
-        top, left = frame.top // STRIDE, frame.left // STRIDE
-        height, width = -(-frame.height // STRIDE), -(-frame.width // STRIDE)
-        edges = features[..., top : top + height, left : left + width]
         padding = (0, -frame.width % STRIDE, 0, -frame.height % STRIDE)
-        logits = self.mask_branch(F.pad(content, padding, mode="reflect"), edges)
+        picture = F.pad(content, padding, mode="reflect")
+        logits = self.mask_branch(picture, frame.cells().cut(features))
         # Enlarged before the sigmoid: the edge stays sharp.
         logits = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
         return logits[..., : frame.height, : frame.width]
 
     def _region(
-        self,
-        content: Tensor,
-        frame: Frame,
-        padded: Tensor,
-        features: Tensor,
-        mask: Tensor | None,
+        self, content: Tensor, frame: Frame, features: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """The foreground, given or learned, `(B, 1, ...)` at the size of what is painted."""
+        """The foreground, given or learned, `(B, 1, ...)` at the size of what is looked at."""
         if mask is None:
             mask = torch.sigmoid(self._logits(content, frame, features))
-        height, width = padded.shape[-2:]
-        right, bottom = width - frame.left - frame.width, height - frame.top - frame.height
-        padding = (frame.left, right, frame.top, bottom)
-        return F.pad(mask.to(content), padding, mode="replicate")
+        height, width = features.shape[-2:]
+        return frame.extend(mask.to(content), STRIDE * height, STRIDE * width)
 
     def _prepare(
         self, content: Tensor, alpha: Tensor | float, mask: Tensor | None
     ) -> tuple[Frame, Tensor, Tensor]:
         """Check, pad to whole strides, and turn alpha into the other style's share.
 
-        Outside training there is a margin on every side: painters of this kind lay a tinted
-        frame along the border, which a loss over small crops rewards; it is cut off.
+        Outside training there is a margin on every side, which is cut off: convolutions that
+        reach over the border see mirrored content there, and paint what they like.
         """
         check_inputs(content, alpha, mask)
-        batch, _, height, width = content.shape
+        batch = content.shape[0]
         alpha = torch.as_tensor(alpha, dtype=torch.float32, device=content.device).expand(batch)
         # Minimising |G - G1|^2 + alpha |G - G2|^2 gives G2 this share of the mixture.
         share = (alpha / (1 + alpha)).view(batch, 1, 1, 1)
-        margin = 0 if self.training else self.config.margin
-        # Reflection reaches no further than the picture.
-        top, left = (min(margin, (side - STRIDE) // STRIDE * STRIDE) for side in (height, width))
-        padding = (left, left + -width % STRIDE, top, top + -height % STRIDE)
-        padded = F.pad(content, padding, mode="reflect")
-        return Frame(height, width, top, left), padded, share
+        frame, padded = Frame.around(content, 0 if self.training else self.config.margin)
+        return frame, padded, share
 
 
 def _style1(mask: Tensor, swap: bool) -> Tensor:

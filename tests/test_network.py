@@ -150,12 +150,22 @@ def test_style_affine_is_linear_between_its_styles() -> None:
 
 
 def test_mask_branch_sees_sides_of_32k_plus_1(network: StyleNetwork) -> None:
-    stages = network.mask_branch.pyramid(torch.rand(1, 3, 64, 100))
-    height, width = stages[0].shape[-2:]
-    assert (height - 1) * 4 + 1 == 97
-    assert ((width - 1) * 4) % 32 == 0
-    extreme = network.mask_branch.pyramid(torch.rand(1, 3, 16, 4000))
-    assert extreme[0].shape[-1] <= 2 * 97 // 4 + 8
+    for sides, seen in {(64, 64): (97, 97), (200, 100): (129, 65), (16, 640): (33, 609)}.items():
+        stages = network.mask_branch.pyramid(torch.rand(1, 3, *sides))
+        assert tuple((side - 1) * 4 + 1 for side in stages[0].shape[-2:]) == seen
+
+
+def test_surroundings_are_seen_and_not_painted(network: StyleNetwork) -> None:
+    network.train()  # no margin of its own: the same picture with and without
+    content, mask = torch.rand(1, 3, 112, 96), (torch.rand(1, 1, 112, 96) > 0.5).float()
+    whole = network.inspect(content, 0.3, mask)
+    inner = network.inspect(content, 0.3, mask, surroundings=24)
+    for full, part in zip(whole, inner, strict=True):
+        torch.testing.assert_close(part, full[..., 24:-24, 24:-24], rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="multiple of 4"):
+        network.inspect(content, 0.3, mask, surroundings=6)
+    with pytest.raises(ValueError, match="multiple of 4"):
+        network.inspect(content, 0.3, mask, surroundings=48)
 
 
 def test_backbone_has_no_batch_norm_left() -> None:

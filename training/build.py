@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from data.images import PictureError, read_picture, read_style, resize, sha256, 
 from data.masks import foreground_classes, make_labels
 from data.photos import Entry, PhotoDataset, PositionSampler, label_jobs
 from losses import Objective, PerceptualNetwork
-from models import SIZES, StyleNetwork, load_checkpoint, pretrained_backbone
+from models import SIZES, StyleNetwork, load_checkpoint, pretrained_backbone, read_header
 
 from .settings import TrainConfig
 
@@ -62,7 +63,7 @@ def build_loader(
         entries,
         foreground_classes(config.foreground),
         config.photo_size,
-        (config.crop_size, config.late_crop_size),
+        tuple(c + 2 * config.surroundings for c in (config.crop_size, config.late_crop_size)),
         stop - late_steps * config.pictures_per_step,
         config.empty_share,
         config.alpha_ends,
@@ -111,13 +112,14 @@ def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Te
 def build_network(config: TrainConfig) -> StyleNetwork:
     """A network with a pretrained backbone, or one that goes on from a checkpoint."""
     torch.manual_seed(config.seed)
-    if config.init:
-        network = load_checkpoint(config.init).train().requires_grad_(True)
-    else:
-        network = StyleNetwork(SIZES[config.size])
-        if config.backbone_weights != "none":
-            weights = Path(config.backbone_weights) if config.backbone_weights else None
-            network.mask_branch.backbone = pretrained_backbone(weights)
+    earlier = load_checkpoint(config.init) if config.init else None
+    sizes = earlier.config if earlier else SIZES[config.size]
+    network = StyleNetwork(replace(sizes, mask_size=config.mask_size or sizes.mask_size))
+    if earlier:
+        network.load_state_dict(earlier.state_dict())
+    elif config.backbone_weights != "none":
+        weights = Path(config.backbone_weights) if config.backbone_weights else None
+        network.mask_branch.backbone = pretrained_backbone(weights)
     network.mask_branch.backbone.requires_grad_(config.train_backbone)
     return network.to(memory_format=torch.channels_last)
 
@@ -134,6 +136,15 @@ def describe_styles(config: TrainConfig) -> list[dict[str, str]]:
     """Name and SHA-256 of the foreground's and the background's painting, for the header."""
     paths = (Path(config.foreground_style), Path(config.background_style))
     return [{"name": path.stem, "file": path.name, "sha256": sha256(path)} for path in paths]
+
+
+def provenance(config: TrainConfig) -> dict[str, Any] | None:
+    """What the checkpoint that a run starts from says of its own training; None without one."""
+    if not config.init:
+        return None
+    header = read_header(config.init)
+    kept = ("styles", "training", "git_revision", "pictures_seen", "earlier")
+    return {name: header.get(name) for name in kept}
 
 
 def git_revision() -> str:

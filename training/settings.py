@@ -13,7 +13,7 @@ _WEIGHTS = ObjectiveWeights()
 COUNTS = {  # least values
     **dict.fromkeys(("steps", "batch", "accumulate", "mask_every", "photo_count"), 1),
     **dict.fromkeys(("log_steps", "picture_steps"), 1),
-    **dict.fromkeys(("validation_count", "warmup", "workers"), 0),
+    **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size"), 0),
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
 SHARES = {"alpha_ends": 0.5, "empty_share": 1, "late_share": 1, "ema": 1, "final_rate": 1}
@@ -35,6 +35,11 @@ class TrainConfig:
     size: str = setting(
         "base", "network size (with --init: the checkpoint's)", choices=("small", "base")
     )
+    mask_size: int = setting(
+        0,
+        "side of the square as large as what the mask branch sees, pixels (0: the size's own; "
+        "with --init: the checkpoint's)",
+    )
 
     # Data
     photos: str = setting("detection-datasets/coco", "folder of photographs, or a hub dataset id")
@@ -52,6 +57,9 @@ class TrainConfig:
     photo_size: int = setting(256, "photograph that the mask branch learns from, pixels")
     crop_size: int = setting(128, "crop that the painter learns from, pixels")
     late_crop_size: int = setting(192, "crop in the last part of the run, pixels")
+    surroundings: int = setting(
+        32, "what the painter sees around a crop, pixels a side (a multiple of 4)"
+    )
     late_share: float = setting(0.15, "the last part of the run, share of its steps, 0 to 1")
     mask_every: int = setting(2, "the mask branch learns from every Nth photograph of a batch")
     style_size: int = setting(480, "short side of the style images, pixels")
@@ -119,9 +127,14 @@ class TrainConfig:
         for name, least in COUNTS.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
+        if self.surroundings < 0 or self.surroundings % 4:
+            raise ValueError("--surroundings must be a multiple of 4, 0 or more")
         for name in ("crop_size", "late_crop_size"):
-            if not 32 <= getattr(self, name) <= self.photo_size:
-                raise ValueError(f"--{name.replace('_', '-')} must lie in 32..--photo-size")
+            if not 32 <= getattr(self, name) <= self.photo_size - 2 * self.surroundings:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must lie in 32..--photo-size less twice "
+                    "--surroundings"
+                )
         for name, top in SHARES.items():
             if not 0 <= getattr(self, name) <= top:
                 raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")

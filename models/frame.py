@@ -1,0 +1,65 @@
+"""The picture's place in what the painter looks at: surroundings are seen and cut off again."""
+
+from typing import NamedTuple, Self
+
+from torch import Tensor
+from torch.nn import functional as F
+
+STRIDE = 4  # of the features against the picture
+HALO = 2  # feature cells that a decoded cell looks at, on every side
+
+
+class Frame(NamedTuple):
+    """A rectangle of what the painter looks at, pixels; `top` and `left` are whole strides."""
+
+    height: int
+    width: int
+    top: int = 0
+    left: int = 0
+
+    @classmethod
+    def around(cls, content: Tensor, margin: int) -> tuple[Self, Tensor]:
+        """`(B, C, H, W)` with a reflected margin, in whole strides, and where the content lies."""
+        height, width = content.shape[-2:]
+        # Reflection reaches no further than the picture.
+        top, left = (min(margin, (side - STRIDE) // STRIDE * STRIDE) for side in (height, width))
+        padding = (left, left + -width % STRIDE, top, top + -height % STRIDE)
+        return cls(height, width, top, left), F.pad(content, padding, mode="reflect")
+
+    def shrink(self, pixels: int) -> Self:
+        """The rectangle without its outer `pixels`, which are whole strides."""
+        if pixels % STRIDE or not 0 <= 2 * pixels < min(self.height, self.width):
+            raise ValueError(f"surroundings of {pixels} px: need a multiple of {STRIDE} that fits")
+        inner = (self.height - 2 * pixels, self.width - 2 * pixels)
+        return type(self)(*inner, self.top + pixels, self.left + pixels)
+
+    def cut(self, x: Tensor) -> Tensor:
+        """The rectangle out of `(B, C, H, W)`."""
+        return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def cells(self) -> "Frame":
+        """The rectangle on the feature grid."""
+        height, width = -(-self.height // STRIDE), -(-self.width // STRIDE)
+        return Frame(height, width, self.top // STRIDE, self.left // STRIDE)
+
+    def extend(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Its content `(B, C, self.height, self.width)` spread over `height` x `width`."""
+        right, bottom = width - self.left - self.width, height - self.top - self.height
+        return F.pad(x, (self.left, right, self.top, bottom), mode="replicate")
+
+    def focus(self, height: int, width: int) -> tuple["Frame", "Frame"]:
+        """What has to be decoded for this rectangle, and where it lies in that.
+
+        `height`, `width`: of the feature grid. Returns (cells to decode: the rectangle's own and
+        those that they look at; the rectangle in the decoded picture).
+        """
+        own = self.cells()
+        top, left = max(own.top - HALO, 0), max(own.left - HALO, 0)
+        bottom = min(own.top + own.height + HALO, height)
+        right = min(own.left + own.width + HALO, width)
+        inside = (self.top - STRIDE * top, self.left - STRIDE * left)
+        return Frame(bottom - top, right - left, top, left), Frame(self.height, self.width, *inside)
+
+    def pixels(self) -> "Frame":
+        """The rectangle of the feature grid, in pixels."""
+        return Frame(*[STRIDE * value for value in self])
