@@ -62,7 +62,7 @@ class TrainConfig:
     )
     late_share: float = setting(0.15, "the last part of the run, share of its steps, 0 to 1")
     mask_every: int = setting(2, "the mask branch learns from every Nth photograph of a batch")
-    style_size: int = setting(480, "short side of the style images, pixels")
+    style_size: int = setting(288, "short side of the style images, pixels")
     alpha_ends: float = setting(0.25, "share of pictures at alpha 0, and at alpha 1, 0 to 0.5")
     workers: int = setting(1, "processes that load photographs")
 
