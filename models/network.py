@@ -6,36 +6,19 @@ picture, small -> mask branch + edges from the encoder  -> m
 m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .config import NetworkConfig
 from .contract import check_inputs
 from .frame import HALO, STRIDE, Frame
 from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
 from .mask import MaskBranch
 
 STRIP_PIXELS = 2_000_000  # of the picture, decoded at a time
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Sizes of a network: all that is needed to build it again."""
-
-    width: int = 16  # channels at full resolution; twice at half, four times at quarter
-    shared_blocks: int = 3  # residual blocks before the branches
-    branch_blocks: int = 2  # residual blocks of each style branch
-    mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
-    margin: int = 32  # reflected around the picture, painted and cut off, pixels, 4k
-
-
-SIZES = {
-    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=225, margin=16),
-    "base": NetworkConfig(),
-}
 
 
 class Inspection(NamedTuple):

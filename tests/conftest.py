@@ -1,6 +1,7 @@
 """Real material where it is at hand, and small stand-ins made at test time."""
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import vgg16
 
+from losses import ObjectiveWeights
 from models import NetworkConfig, StyleNetwork, save_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +50,7 @@ def checkpoint(network: StyleNetwork, tmp_path: Path) -> Path:
             for path in (ROOT / "assets/styles/straw_hat.jpg", ROOT / "assets/styles/cypresses.jpg")
         ],
         "training": {"style_size": 64, "foreground": ""},
+        "objective": asdict(ObjectiveWeights()),
         "git_revision": "",
     }
     save_checkpoint(path, network, header)

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import evaluate
 from losses import PerceptualNetwork
+from metrics.edges import boundary_f, seam
+from metrics.objective import closures_worth
 from metrics.regions import Regions, iou, region_grams, relative_distance, style_scale
 
 
@@ -54,16 +57,93 @@ def test_command(checkpoint: Path, photo_folder, random_vgg: Path, tmp_path: Pat
     assert "5 photographs with 10 to 70 % foreground" in printed
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert len(figures["distances"]["0.25"]) == 5 and len(figures["ious"]) == 5
-    assert 0 <= figures["mask_iou"] <= 1
+    assert 0 <= figures["mask_iou"] <= 1 and len(figures["seams"]) == 5
+    assert figures["settings"]["question"] == "regions" and figures["git_revision"]
+    assert "boundary F" in printed and "seam below the naive composite's" in printed
 
 
 def test_missing_style_image_is_one_line(photo_folder, network, tmp_path: Path, capsys) -> None:
     from models import save_checkpoint
 
     styles = [{"name": "nobody", "sha256": "0"}]
-    header = {"styles": styles, "training": {"style_size": 64, "foreground": ""}}
+    training = {"style_size": 64, "foreground": ""}
+    header = {"styles": styles, "training": training, "objective": {}}
     save_checkpoint(tmp_path / "c.safetensors", network, header)
     argv = ["regions", "--checkpoint", tmp_path / "c.safetensors", "--photos", photo_folder[0]]
     argv += ["--labels", photo_folder[1]]
     assert evaluate.main([str(part) for part in argv]) == 2
     assert "nobody: its image is not in styles/; name both" in capsys.readouterr().err
+
+
+def test_boundary_f_by_hand() -> None:
+    target = torch.zeros(1, 1, 64, 64)  # the reach is one pixel here
+    target[..., 16:48, 16:48] = 1
+    assert boundary_f(target, target) == 1
+    shifted = target.roll(1, dims=3)
+    assert boundary_f(shifted, target) == pytest.approx(1, abs=0.02)
+    far = target.roll(6, dims=3)  # top and bottom mostly agree, left and right do not
+    agree = (2 * 26 + 2 * 2) / 124
+    assert boundary_f(far, target) == pytest.approx(agree, abs=0.05)
+    nothing = torch.zeros_like(target)
+    assert boundary_f(nothing, nothing) == 1 and boundary_f(nothing, target) == 0
+
+
+def test_seam_by_hand() -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 32:] = 1
+    noise = 0.2 * torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert seam(noise, mask) == pytest.approx(1, abs=0.1)
+    # One step of 0.5 on the boundary, five columns wide band: a fifth of it, over the noise.
+    cut = seam(noise + 0.5 * mask, mask)
+    assert cut > 1.5
+    soft = seam(noise + 0.5 * torch.linspace(0, 1, 64), mask)
+    assert soft < cut / 1.3
+    assert seam(noise, torch.zeros_like(mask)) is None
+
+
+def test_closures_worth_by_hand() -> None:
+    totals = {0: 100.0, 10: 10.0, 20: 1.0}
+    assert closures_worth(totals, 200.0) == 0
+    assert closures_worth(totals, 10.0) == pytest.approx(10)
+    assert closures_worth(totals, 10**1.5) == pytest.approx(5)  # halfway down, in logarithms
+    assert closures_worth(totals, 10**0.5) == pytest.approx(15)
+    assert closures_worth(totals, 0.1) == 20
+
+
+def test_objective_command(
+    checkpoint: Path, photo_folder, random_vgg: Path, tmp_path: Path, capsys
+) -> None:
+    argv = ["objective", "--checkpoint", checkpoint, "--photos", photo_folder[0]]
+    argv += ["--labels", photo_folder[1], "--vgg-weights", random_vgg, "--count", 2]
+    argv += ["--size", 48, "--closures", 7, "--cache", tmp_path / "cache"]
+    argv += ["--json", tmp_path / "figures.json"]
+    assert evaluate.main([str(part) for part in argv]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [s["alpha"] for s in figures["summaries"]] == [0, 0.5, 1]
+    assert len(figures["comparisons"]) == 6
+    for found in figures["comparisons"]:
+        totals = {mark: sum(terms.values()) for mark, terms in found["solver"].items()}
+        assert list(totals) == ["0", "5", "7"] and totals["7"] <= totals["5"] <= totals["0"]
+        assert found["network"].keys() == found["solver"]["7"].keys()
+    kept = sorted((tmp_path / "cache").glob("*.json"))
+    assert len(kept) == 6
+    times = [file.stat().st_mtime_ns for file in kept]
+    first = capsys.readouterr().out
+    assert evaluate.main([str(part) for part in argv]) == 0  # out of the cache this time
+    assert capsys.readouterr().out == first
+    assert [file.stat().st_mtime_ns for file in kept] == times
+
+
+def test_solve_command(
+    checkpoint: Path, photo_folder, random_vgg: Path, tmp_path: Path, capsys
+) -> None:
+    photo, matte = photo_folder[0] / "1.png", photo_folder[1] / "1.png"
+    argv = ["solve", photo, "--checkpoint", checkpoint, "--vgg-weights", random_vgg]
+    argv += ["--mask", matte, "--closures", 3, "--size", 64, "-o", tmp_path / "solved"]
+    assert evaluate.main([str(part) for part in argv]) == 0
+    for name in ("1", "1-foreground", "1-background"):
+        with Image.open(tmp_path / "solved" / f"{name}.png") as image:
+            assert image.size == (64, 53)
+    assert "style " in capsys.readouterr().out
+    assert evaluate.main([*[str(part) for part in argv], "--alpha", "2"]) == 2
+    assert "alpha lies between 0 and 1" in capsys.readouterr().err

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torchvision.models import VGG16_Weights, vgg16
+from torch import nn
+from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 from data.images import read_style
 from losses import PerceptualNetwork, weights
-from losses.perceptual import LAYERS
-from metrics.regions import region_grams, relative_distance, style_scale
+from losses.perceptual import layer_indices
+from metrics.regions import LAYERS, region_grams, relative_distance, style_scale
 from tests.conftest import ROOT
 
 
@@ -30,7 +31,8 @@ def test_activations_are_torchvisions(random_vgg: Path) -> None:
     x = (picture - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
     found = PerceptualNetwork(random_vgg)(picture, LAYERS)
     assert list(found) == ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
-    for name, index in LAYERS.items():
+    for name in LAYERS:
+        index = layer_indices(16)[name]
         expected = reference[: index + 1](x)
         ring = {"relu1_2": 2, "relu2_2": 3, "relu3_3": 5, "relu4_3": 6}[name]
         inside = (..., slice(ring, -ring), slice(ring, -ring))  # beyond the padding's reach
@@ -46,6 +48,35 @@ def test_a_plain_picture_has_no_border(random_vgg: Path) -> None:
     assert [f.shape[1] for f in found.values()] == [64, 128, 256, 512]
 
 
+@pytest.mark.parametrize(("depth", "build"), [(16, vgg16), (19, vgg19)])
+def test_layers_are_named_as_in_the_paper(depth: int, build) -> None:
+    features = build(weights=None).features
+    for name, index in layer_indices(depth).items():
+        assert isinstance(features[index], nn.Conv2d if name.startswith("conv") else nn.ReLU), name
+        pools = sum(isinstance(module, nn.MaxPool2d) for module in features[:index])
+        assert pools == int(name[4]) - 1, name
+    assert layer_indices(16)["relu4_3"] == 22 and layer_indices(19)["relu4_4"] == 26
+
+
+def test_vgg19_before_its_relu(tmp_path: Path, monkeypatch) -> None:
+    torch.manual_seed(0)
+    reference = vgg19(weights=None).features
+    save_file(
+        {f"features.{k}": v for k, v in reference[:27].state_dict().items()}, tmp_path / "19.st"
+    )
+    picture = torch.rand(1, 3, 32, 32)
+    found = PerceptualNetwork(tmp_path / "19.st", depth=19)(picture, ["conv1_1", "relu1_1"])
+    assert (found["conv1_1"] < 0).any()
+    assert torch.equal(found["conv1_1"].relu(), found["relu1_1"])
+
+    def refuse(*_, **__):
+        raise URLError("no route")
+
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", refuse)
+    with pytest.raises(OSError, match="name a file with --vgg-weights"):
+        PerceptualNetwork(depth=19)
+
+
 def test_only_what_is_asked_for_and_frozen(random_vgg: Path) -> None:
     network = PerceptualNetwork(random_vgg)
     assert list(network(torch.rand(1, 3, 32, 32), ["relu2_2"])) == ["relu2_2"]
@@ -59,6 +90,10 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "part.safetensors")
     with pytest.raises(ValueError, match=r"part\.safetensors: not VGG16 weights: features\."):
         PerceptualNetwork(tmp_path / "part.safetensors")
+    zeros = {f"features.{k}": v for k, v in vgg16(weights=None).features.state_dict().items()}
+    save_file(zeros, tmp_path / "sixteen.safetensors")
+    with pytest.raises(ValueError, match=r"sixteen\.safetensors: not VGG19 weights: "):
+        PerceptualNetwork(tmp_path / "sixteen.safetensors", depth=19)
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"junk\.safetensors: not a safetensors file"):
         PerceptualNetwork(tmp_path / "junk.safetensors")

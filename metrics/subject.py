@@ -1,0 +1,102 @@
+"""What is measured: a checkpoint with its paintings and the objective that it was trained with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.images import list_pictures, read_picture, read_style, sha256
+from data.masks import IGNORE, foreground_classes, foreground_mask, read_labels
+from data.photos import Entry
+from losses import Objective, ObjectiveWeights, PerceptualNetwork
+from models import CheckpointError, StyleNetwork, load_checkpoint, read_header
+
+STYLES = Path(__file__).resolve().parent.parent / "assets" / "styles"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained pair, on one device."""
+
+    checkpoint: str
+    header: dict[str, Any]
+    network: StyleNetwork
+    vgg: PerceptualNetwork
+    style_files: tuple[Path, Path]  # the foreground's and the background's
+    device: str
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str,
+        styles: Sequence[Path] | None = None,
+        vgg_weights: Path | None = None,
+        device: str = "cpu",
+        depth: int = 16,
+    ) -> Self:
+        """`styles`: the two images, None for those that come with the project; `depth`: of VGG.
+
+        Raises CheckpointError, OSError or ValueError where a part is missing or damaged.
+        """
+        network, header = load_checkpoint(checkpoint, device), read_header(checkpoint)
+        if not {"training", "styles", "objective"} <= header.keys():
+            raise CheckpointError(f"{checkpoint}: does not name its styles; use one of train.py's")
+        first, second = styles or [find_style(style, STYLES) for style in header["styles"]]
+        vgg = PerceptualNetwork(vgg_weights, depth).to(device)
+        return cls(str(checkpoint), header, network, vgg, (Path(first), Path(second)), device)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """VOC classes that the pair takes for foreground."""
+        return foreground_classes(self.header["training"]["foreground"])
+
+    @property
+    def style_size(self) -> int:
+        """Short side of the paintings as they were trained on, pixels."""
+        return self.header["training"]["style_size"]
+
+    def styles(self) -> tuple[Tensor, Tensor]:
+        """Both paintings, `(1, 3, H, W)` in [0, 1]."""
+        first, second = (
+            read_style(path, self.style_size).to(self.device) for path in self.style_files
+        )
+        return first, second
+
+    def weights(self) -> ObjectiveWeights:
+        """The objective's weights that the pair was trained with."""
+        saved = self.header["objective"]
+        # JSON has no tuples.
+        return ObjectiveWeights(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+        )
+
+    def objective(self) -> Objective:
+        """The objective that the pair was trained with."""
+        return Objective(self.vgg, self.styles(), self.weights())
+
+
+def find_style(style: dict[str, str], folder: Path) -> Path:
+    """The image of a checkpoint's style in a folder, found by its SHA-256.
+
+    Raises FileNotFoundError where it is not there.
+    """
+    for path in list_pictures(folder):
+        if sha256(path) == style["sha256"]:
+            return path
+    raise FileNotFoundError(
+        f"{style['name']}: its image is not in {folder.name}/; name both images with --styles"
+    )
+
+
+def read_labelled(entry: Entry, classes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """A photograph `(1, 3, H, W)`, its foreground and where that is known, `(1, 1, H, W)` each.
+
+    Raises PictureError where one of the files cannot be read.
+    """
+    photo, labels = read_picture(entry.photo).pixels[None], read_labels(entry.label)[None]
+    labels = F.interpolate(labels, photo.shape[-2:], mode="nearest")
+    return photo, foreground_mask(labels, classes), (labels != IGNORE).to(torch.float32)

@@ -1,0 +1,20 @@
+"""Sizes of a network."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of a network: all that is needed to build it again."""
+
+    width: int = 16  # channels at full resolution; twice at half, four times at quarter
+    shared_blocks: int = 3  # residual blocks before the branches
+    branch_blocks: int = 2  # residual blocks of each style branch
+    mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
+    margin: int = 32  # reflected around the picture, painted and cut off, pixels, 4k
+
+
+SIZES = {
+    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=225, margin=16),
+    "base": NetworkConfig(),
+}
