@@ -17,6 +17,7 @@ from data.images import (
     Picture,
     PictureError,
     decode,
+    long_side,
     matte,
     read_mask,
     read_picture,
@@ -31,6 +32,7 @@ from models import (
     StyleNetwork,
     load_checkpoint,
     pick_device,
+    pick_precision,
     shipped_checkpoints,
 )
 
@@ -63,7 +65,7 @@ def stylize(
         raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
     device, content = next(network.parameters()).device, content.float()
     whole = tuple(content.shape[-2:])
-    shown = resize(content, _long_side(whole, size)).to(device)
+    shown = resize(content, long_side(whole, size) if size else whole).to(device)
     shown = shown.contiguous(memory_format=torch.channels_last)
     if mask is not None:
         mask = resize(mask, tuple(shown.shape[-2:])).to(device)
@@ -95,13 +97,6 @@ def stylize_image(
     content = decode(image).pixels[None]
     region = None if mask is None else matte(decode(mask), tuple(content.shape[-2:]))
     return tensor_to_pil(stylize(network, content, alpha, region, **options)["stylized"][0])
-
-
-def _long_side(size: tuple[int, int], long: int | None) -> tuple[int, int]:
-    if not long:
-        return size
-    scale = long / max(size)
-    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -211,11 +206,6 @@ def paint(
         for name, pixels in results.items():
             kept = picture if name != "mask" else Picture(pixels[0])
             write_picture(outputs[name], replace(kept, pixels=pixels[0]))
-
-
-def pick_precision(name: str, device: str) -> str:
-    """What `auto` means: fp16 on CUDA, fp32 elsewhere."""
-    return name if name != "auto" else "fp16" if device == "cuda" else "fp32"
 
 
 def _one_line(photo: Path, error: Exception) -> str:

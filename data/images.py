@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +15,13 @@ from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
+from .exif import describe
+
 PICTURE_SUFFIXES = {
     suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
 } - {".pdf", ".ps", ".eps", ".mpg", ".mpeg"}
 WRITABLE = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 OPAQUE_ONLY = {".jpg", ".jpeg"}
-# EXIF tags that describe the photograph, not its file: description, make, model, resolution,
-# software, date, artist, copyright, and the blocks for the exposure and the place.
-DESCRIPTIVE = (0x10E, 0x10F, 0x110, 0x11A, 0x11B, 0x128, 0x131, 0x132, 0x13B, 0x8298)
-BLOCKS = (0x8769, 0x8825)
-MOST_EXIF = 65_000  # bytes; JPEG holds no more
 
 
 class PictureError(Exception):
@@ -66,23 +62,7 @@ def decode(image: Image.Image) -> Picture:
     if upright.has_transparency_data:
         transparency = upright.convert("RGBA").getchannel("A")
     rgb, profile = _to_rgb(upright, image.info.get("icc_profile"))
-    return Picture(pil_to_tensor(rgb), transparency, profile, _describe(image.getexif()))
-
-
-def _describe(exif: Image.Exif) -> bytes | None:
-    """What EXIF says of the photograph; nothing where it is damaged or too long."""
-    kept = Image.Exif()
-    for tag in DESCRIPTIVE:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    for block in BLOCKS:
-        if values := exif.get_ifd(block):
-            kept.get_ifd(block).update(values)
-    try:
-        raw = kept.tobytes() if len(kept) or any(map(kept.get_ifd, BLOCKS)) else None
-    except (TypeError, ValueError, OverflowError, struct.error):
-        return None
-    return raw if raw and len(raw) <= MOST_EXIF else None
+    return Picture(pil_to_tensor(rgb), transparency, profile, describe(image.getexif()))
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
@@ -195,6 +175,12 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 def short_side(size: tuple[int, int], short: int) -> tuple[int, int]:
     """`size` scaled so that its short side is `short` pixels."""
     scale = short / min(size)
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
+def long_side(size: tuple[int, int], long: int) -> tuple[int, int]:
+    """`size` scaled so that its long side is `long` pixels."""
+    scale = long / max(size)
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .images import PictureError, read_picture, resize, whole_file
+from .images import PictureError, long_side, read_picture, resize, whole_file
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -105,8 +105,7 @@ def segment(picture: Tensor, segmenter: Segmenter) -> Tensor:
     DeepLab sees the long side at 513 pixels, small pictures enlarged.
     """
     height, width = picture.shape[-2:]
-    scale = DEEPLAB_SIDE / max(height, width)
-    seen = resize(picture, (max(round(height * scale), 1), max(round(width * scale), 1)))
+    seen = resize(picture, long_side((height, width), DEEPLAB_SIDE))
     logits = segmenter(seen.contiguous())
     logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     return logits.argmax(dim=1, keepdim=True).to(torch.uint8)

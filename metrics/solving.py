@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.images import PictureError, read_mask, read_picture, resize, tensor_to_pil, whole_file
+from data.images import (
+    PictureError,
+    long_side,
+    read_mask,
+    read_picture,
+    resize,
+    tensor_to_pil,
+    whole_file,
+)
 from data.masks import foreground_mask, load_segmenter, segment
 from losses import Objective
 from losses.solver import Solution, reference_weights, solve
@@ -54,8 +62,8 @@ def paint(
     height, width = pixels.shape[-2:]
     if min(height, width) < 16:
         raise PictureError(f"{photo}: smaller than 16 pixels; give a larger one")
-    scale = min(size / max(height, width), 1)
-    pixels = resize(pixels, (round(height * scale), round(width * scale)))
+    if size < max(height, width):
+        pixels = resize(pixels, long_side((height, width), size))
     mask = source(pixels).to(subject.device)
     weights = subject.weights()
     if setting == "reference":

@@ -8,7 +8,7 @@ from .checkpoint import (
     shipped_checkpoints,
 )
 from .config import SIZES, NetworkConfig
-from .device import PRECISIONS, pick_device
+from .device import PRECISIONS, pick_device, pick_precision
 from .mask import pretrained_backbone
 from .network import Inspection, StyleNetwork
 
@@ -21,6 +21,7 @@ __all__ = [
     "StyleNetwork",
     "load_checkpoint",
     "pick_device",
+    "pick_precision",
     "pretrained_backbone",
     "read_header",
     "save_checkpoint",

@@ -15,6 +15,6 @@ class NetworkConfig:
 
 
 SIZES = {
-    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=225, margin=16),
+    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=321, margin=16),
     "base": NetworkConfig(),
 }

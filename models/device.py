@@ -20,3 +20,8 @@ def pick_device(name: str, number: int = 0) -> str:
     if not present.get(name, False):
         raise ValueError(f"--device {name}: not available here; use --device cpu")
     return f"cuda:{number}" if name == "cuda" else name
+
+
+def pick_precision(name: str, device: str) -> str:
+    """What `auto` means on a kind of device: fp16 on CUDA, fp32 elsewhere."""
+    return name if name != "auto" else "fp16" if device == "cuda" else "fp32"
