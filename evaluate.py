@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from data.images import PictureError, whole_file
+from data.masks import load_segmenter
 from data.photos import label_jobs
-from metrics import objective, regions, solving
+from metrics import objective, peers, regions, solving
+from metrics.peer_network import load_peer
 from metrics.subject import Subject
 from models import CheckpointError, pick_device, shipped_checkpoints
 
@@ -35,6 +37,14 @@ def parser() -> argparse.ArgumentParser:
     o.add_argument("--closures", type=_positive, default=300, help="the solver's (default: 300)")
     o.add_argument("--cache", type=Path, default=Path("outputs/solver"),
                    help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
+
+    n = _question(questions, "peers", "ours against the naive pipeline of today")
+    _add_photos(n)
+    n.add_argument("--peers", type=Path, nargs=2, required=True,
+                   metavar=("FOREGROUND", "BACKGROUND"),
+                   help="fast_neural_style networks of the same styles, safetensors")  # fmt: skip
+    n.add_argument("--count", type=_positive, default=40, help="photographs (default: 40)")
+    n.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
 
     s = _question(questions, "solve", "paint photographs by the reference solver")
     s.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
@@ -102,6 +112,17 @@ def run_objective(args: argparse.Namespace) -> Figures:
     }
 
 
+def run_peers(args: argparse.Namespace) -> Figures:
+    """The naive pipeline on the same photographs: prints the table, returns every score."""
+    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    networks = [load_peer(path, subject.device) for path in args.peers]
+    rivals = peers.Rivals(load_segmenter(args.segmenter, subject.device), *networks)
+    distance = peers.lpips_distance(args.vgg_weights, subject.device)
+    found = peers.measure(subject, rivals, distance, entries, args.count)
+    print(peers.table(found))
+    return peers.figures(found)
+
+
 def run_solve(args: argparse.Namespace) -> Figures:
     """Paint by the solver: writes the pictures, returns the terms reached."""
     subject = load_subject(args, depth=19 if args.setting == "reference" else 16)
@@ -129,7 +150,12 @@ def write_json(args: argparse.Namespace, found: Figures) -> None:
         part.write_text(json.dumps(full, indent=1, default=str) + "\n")
 
 
-RUN = {"regions": run_regions, "objective": run_objective, "solve": run_solve}
+RUN = {
+    "regions": run_regions,
+    "objective": run_objective,
+    "peers": run_peers,
+    "solve": run_solve,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

