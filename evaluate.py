@@ -14,7 +14,7 @@ import torch
 from data.images import PictureError, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
-from metrics import objective, peers, regions, solving
+from metrics import conditioning, objective, peers, regions, solving
 from metrics.peer_network import load_peer
 from metrics.subject import Subject
 from models import CheckpointError, pick_device, shipped_checkpoints
@@ -37,6 +37,13 @@ def parser() -> argparse.ArgumentParser:
     o.add_argument("--closures", type=_positive, default=300, help="the solver's (default: 300)")
     o.add_argument("--cache", type=Path, default=Path("outputs/solver"),
                    help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
+
+    a = _question(questions, "alpha", "what one network for every alpha costs")
+    _add_photos(a)
+    a.add_argument("--fixed", nargs="+", required=True, metavar="CHECKPOINT",
+                   help="networks trained for one alpha each (low = high)")  # fmt: skip
+    a.add_argument("--count", type=_positive, default=40, help="photographs (default: 40)")
+    a.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
 
     n = _question(questions, "peers", "ours against the naive pipeline of today")
     _add_photos(n)
@@ -112,6 +119,22 @@ def run_objective(args: argparse.Namespace) -> Figures:
     }
 
 
+def run_alpha(args: argparse.Namespace) -> Figures:
+    """What conditioning costs: prints the table, returns every figure."""
+    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    fixed = {}
+    for checkpoint in args.fixed:
+        other = Subject.load(checkpoint, args.styles, args.vgg_weights, subject.device)
+        training = other.header["training"]
+        low, high = training.get("alpha_low", 0.0), training.get("alpha_high", 1.0)
+        if low != high:
+            raise CheckpointError(f"{checkpoint}: trained for alpha {low:g} to {high:g}, not one")
+        fixed[low] = other
+    found = conditioning.measure(subject, fixed, entries, args.count, args.size)
+    print(conditioning.table(found))
+    return conditioning.figures(found)
+
+
 def run_peers(args: argparse.Namespace) -> Figures:
     """The naive pipeline on the same photographs: prints the table, returns every score."""
     entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
@@ -153,6 +176,7 @@ def write_json(args: argparse.Namespace, found: Figures) -> None:
 RUN = {
     "regions": run_regions,
     "objective": run_objective,
+    "alpha": run_alpha,
     "peers": run_peers,
     "solve": run_solve,
 }

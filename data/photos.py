@@ -74,16 +74,19 @@ class PhotoDataset(Dataset[Sample]):
         late_from: int,
         empty_share: float,
         alpha_ends: float,
+        alpha_range: tuple[float, float],
         seed: int,
     ) -> None:
         """`photo_size`: pixels; `crop_sizes`: pixels, before position `late_from` and from there;
         `empty_share`: share of the samples drawn from photographs without foreground;
-        `alpha_ends`: share of the samples at alpha 0, and the same at alpha 1, the rest uniform.
+        `alpha_range`: least and greatest alpha; `alpha_ends`: share of the samples at the one, and
+        the same at the other, the rest uniform between them.
 
         Raises PictureError where no photograph has a readable label.
         """
         self.classes, self.seed = tuple(classes), seed
-        self.empty_share, self.alpha_ends = empty_share, alpha_ends
+        self.empty_share = empty_share
+        self.alpha_ends, self.alpha_range = alpha_ends, alpha_range
         self.skipped: dict[str, str] = {}
         self.full, self.empty = self._sort(entries)
         if not self.full and not self.empty:
@@ -151,10 +154,12 @@ class PhotoDataset(Dataset[Sample]):
         return [t.as_subclass(Tensor) for t in tensors]
 
     def _draw_alpha(self) -> Tensor:
-        end = torch.rand(()).item()
+        end, (low, high) = torch.rand(()).item(), self.alpha_range
         if end < self.alpha_ends:
-            return torch.zeros(())
-        return torch.ones(()) if end < 2 * self.alpha_ends else torch.rand(())
+            return torch.tensor(low)
+        return (
+            torch.tensor(high) if end < 2 * self.alpha_ends else torch.empty(()).uniform_(low, high)
+        )
 
     def _draw_entry(self) -> Entry:
         wants_empty = torch.rand(()).item() < self.empty_share

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean, median
 
@@ -18,11 +18,11 @@ from data.photos import Entry
 from losses import Objective, Painting
 from losses.solver import solve
 
+from .regions import REGION_SHARE
 from .subject import Subject, read_labelled
 
 ALPHAS = (0.0, 0.5, 1.0)
 MARKS = (0, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 250, 300)  # closures looked at
-FOREGROUND_SHARE = (0.10, 0.70)  # of the photographs that are compared
 
 Terms = dict[str, float]
 
@@ -76,14 +76,15 @@ def summarize(comparisons: Sequence[Comparison]) -> Summary:
     marks = comparisons[0].solver
     return Summary(
         comparisons[0].alpha,
-        _mean([c.network for c in comparisons]),
-        {mark: _mean([c.solver[mark] for c in comparisons]) for mark in marks},
+        mean_terms([c.network for c in comparisons]),
+        {mark: mean_terms([c.solver[mark] for c in comparisons]) for mark in marks},
         fmean(worths),
         median(worths),
     )
 
 
-def _mean(rows: Sequence[Terms]) -> Terms:
+def mean_terms(rows: Sequence[Terms]) -> Terms:
+    """The mean of every term."""
     return {name: fmean(row[name] for row in rows) for name in rows[0]}
 
 
@@ -104,14 +105,11 @@ def measure(
     """
     objective = subject.objective()
     marks = (*[mark for mark in MARKS if mark < closures], closures)
-    chosen = _choose(entries, subject.classes, count)
+    chosen = choose(entries, subject.classes, count)
     found = []
     bar = tqdm(total=len(chosen) * len(ALPHAS) * closures, unit="closure", disable=None)
     for entry in chosen:
-        photo, mask, _ = read_labelled(entry, subject.classes)
-        shape = short_side(tuple(photo.shape[-2:]), size)
-        photo, mask = resize(photo, shape).to(subject.device), resize(mask, shape)
-        mask = (mask > 0.5).float().to(subject.device)
+        photo, mask = prepare(subject, entry, size)
         for alpha in ALPHAS:
             painted = evaluate_network(subject, objective, photo, mask, alpha)
             file = cache / f"{_key(subject, entry, size, alpha, marks)}.json"
@@ -134,17 +132,22 @@ def evaluate_network(
     return {name: value.item() for name, value in objective(photo, painting).items()}
 
 
-def _choose(entries: Sequence[Entry], classes: Sequence[int], count: int) -> list[Entry]:
-    chosen: list[Entry] = []
-    for entry in entries:
-        share = read_labelled(entry, classes)[1].mean().item()
-        if FOREGROUND_SHARE[0] <= share <= FOREGROUND_SHARE[1]:
-            chosen.append(entry)
-        if len(chosen) == count:
-            break
+def choose(entries: Sequence[Entry], classes: Sequence[int], count: int) -> list[Entry]:
+    """The first `count` with 10 to 70 % foreground. Raises ValueError where there is none."""
+    low, high = REGION_SHARE
+    fits = (e for e in entries if low <= read_labelled(e, classes)[1].mean() <= high)
+    chosen = list(islice(fits, count))
     if not chosen:
         raise ValueError("no photograph has 10 to 70 % foreground")
     return chosen
+
+
+def prepare(subject: Subject, entry: Entry, size: int) -> tuple[Tensor, Tensor]:
+    """A photograph with its short side at `size` pixels, and its binary mask by the label."""
+    photo, mask, _ = read_labelled(entry, subject.classes)
+    shape = short_side(tuple(photo.shape[-2:]), size)
+    mask = (resize(mask, shape) > 0.5).float()
+    return resize(photo, shape).to(subject.device), mask.to(subject.device)
 
 
 def _solve(

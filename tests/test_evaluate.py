@@ -147,3 +147,29 @@ def test_solve_command(
     assert "style " in capsys.readouterr().out
     assert evaluate.main([*[str(part) for part in argv], "--alpha", "2"]) == 2
     assert "alpha lies between 0 and 1" in capsys.readouterr().err
+
+
+def test_alpha_command(
+    checkpoint: Path, photo_folder, random_vgg: Path, network, tmp_path: Path, capsys
+) -> None:
+    from models import read_header, save_checkpoint
+
+    header = read_header(checkpoint)
+    files = []
+    for alpha in (0.0, 1.0):
+        training = header["training"] | {"alpha_low": alpha, "alpha_high": alpha}
+        files.append(tmp_path / f"{alpha}.safetensors")
+        for p in network.to_rgb.parameters():  # the second one paints everything grey
+            p *= 1 - alpha
+        save_checkpoint(files[-1], network, header | {"training": training})
+    argv = ["alpha", "--checkpoint", checkpoint, "--fixed", *files, "--photos", photo_folder[0]]
+    argv += ["--labels", photo_folder[1], "--vgg-weights", random_vgg, "--count", 2, "--size", 48]
+    argv += ["--json", tmp_path / "figures.json"]
+    assert evaluate.main([str(part) for part in argv]) == 0
+    same, other = json.loads((tmp_path / "figures.json").read_text())["costs"]
+    assert same["alpha"] == 0 and same["ratio"] == pytest.approx(1, abs=1e-6)
+    assert other["alpha"] == 1 and other["ratio"] != pytest.approx(1, abs=1e-3)
+    assert "+0.0 %" in capsys.readouterr().out
+    argv[argv.index(files[0])] = checkpoint
+    assert evaluate.main([str(part) for part in argv]) == 2
+    assert "trained for alpha 0 to 1, not one" in capsys.readouterr().err

@@ -21,6 +21,7 @@ def make(folders: tuple[Path, Path], **changes) -> PhotoDataset:
         "late_from": 100,
         "empty_share": 0.0,
         "alpha_ends": 0.25,
+        "alpha_range": (0.0, 1.0),
         "seed": 3,
     }
     return PhotoDataset(label_jobs(*folders), **(options | changes))
@@ -81,6 +82,15 @@ def test_alpha_has_its_ends(photo_folder: tuple[Path, Path]) -> None:
     assert 0.15 < (alphas == 1).float().mean() < 0.35
     between = alphas[(alphas > 0) & (alphas < 1)]
     assert between.min() < 0.2 and between.max() > 0.8
+
+
+def test_alpha_keeps_to_its_range(photo_folder: tuple[Path, Path]) -> None:
+    dataset = make(photo_folder, alpha_range=(0.4, 0.6))
+    alphas = torch.stack([dataset[n].alpha for n in range(60)])
+    assert alphas.min() == pytest.approx(0.4) and alphas.max() == pytest.approx(0.6)
+    assert ((alphas > 0.41) & (alphas < 0.59)).any()
+    alone = make(photo_folder, alpha_range=(0.5, 0.5))
+    assert {alone[n].alpha.item() for n in range(20)} == {0.5}
 
 
 def test_share_of_photographs_without_foreground(photo_folder: tuple[Path, Path]) -> None:

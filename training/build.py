@@ -67,6 +67,7 @@ def build_loader(
         stop - late_steps * config.pictures_per_step,
         config.empty_share,
         config.alpha_ends,
+        (config.alpha_low, config.alpha_high),
         config.seed,
     )
     loader = DataLoader(

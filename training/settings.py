@@ -63,7 +63,9 @@ class TrainConfig:
     late_share: float = setting(0.15, "the last part of the run, share of its steps, 0 to 1")
     mask_every: int = setting(2, "the mask branch learns from every Nth photograph of a batch")
     style_size: int = setting(288, "short side of the style images, pixels")
-    alpha_ends: float = setting(0.25, "share of pictures at alpha 0, and at alpha 1, 0 to 0.5")
+    alpha_low: float = setting(0.0, "least alpha that is trained for, 0 to 1")
+    alpha_high: float = setting(1.0, "greatest alpha that is trained for, 0 to 1")
+    alpha_ends: float = setting(0.25, "share of pictures at the least, and at the greatest, 0..0.5")
     workers: int = setting(1, "processes that load photographs")
 
     # Objective
@@ -138,6 +140,8 @@ class TrainConfig:
         for name, top in SHARES.items():
             if not 0 <= getattr(self, name) <= top:
                 raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")
+        if not 0 <= self.alpha_low <= self.alpha_high <= 1:
+            raise ValueError("--alpha-low and --alpha-high must rise and lie in 0..1")
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError("--precision fp16 needs a GPU; use bf16 or fp32")
 
