@@ -11,10 +11,10 @@ class NetworkConfig:
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
     mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
-    margin: int = 32  # reflected around the picture, painted and cut off, pixels, 4k
+    margin: int = 16  # reflected around the picture, seen and cut off, pixels, 4k
 
 
 SIZES = {
-    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=321, margin=16),
+    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=321),
     "base": NetworkConfig(),
 }

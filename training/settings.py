@@ -53,7 +53,7 @@ class TrainConfig:
     )
     empty_share: float = setting(0.1, "share of photographs without foreground, 0 to 1")
     photo_size: int = setting(256, "photograph that the mask branch learns from, pixels")
-    crop_size: int = setting(128, "crop that the painter learns from, pixels")
+    crop_size: int = setting(192, "crop that the painter learns from, pixels")
     late_crop_size: int = setting(192, "crop in the last part of the run, pixels")
     surroundings: int = setting(
         32, "what the painter sees around a crop, pixels a side (a multiple of 4)"
