@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from data.photos import label_jobs
 from metrics import conditioning, objective, peers, regions, solving
 from metrics.peer_network import load_peer
 from metrics.subject import Subject
-from models import CheckpointError, pick_device, shipped_checkpoints
+from models import CheckpointError, git_revision, pick_device, shipped_checkpoints
 
 Figures = dict[str, Any]
 
@@ -56,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     s = _question(questions, "solve", "paint photographs by the reference solver")
     s.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
     s.add_argument("-o", "--output", type=Path, default=Path("outputs/solve"), help="folder")
+    s.add_argument("--force", action="store_true", help="overwrite what exists")
     s.add_argument("--alpha", type=float, default=0.0, help="0 to 1 (default: 0)")
     s.add_argument("--size", type=_positive, default=512, help="long side, pixels (default: 512)")
     s.add_argument("--closures", type=_positive, default=300, help="(default: 300)")
@@ -129,6 +129,10 @@ def run_alpha(args: argparse.Namespace) -> Figures:
         low, high = training.get("alpha_low", 0.0), training.get("alpha_high", 1.0)
         if low != high:
             raise CheckpointError(f"{checkpoint}: trained for alpha {low:g} to {high:g}, not one")
+        if low in fixed:
+            raise CheckpointError(f"{checkpoint}: a second network for alpha {low:g}")
+        if (other.weights(), other.prints()) != (subject.weights(), subject.prints()):
+            raise CheckpointError(f"{checkpoint}: another pair or objective than --checkpoint's")
         fixed[low] = other
     found = conditioning.measure(subject, fixed, entries, args.count, args.size)
     print(conditioning.table(found))
@@ -148,15 +152,17 @@ def run_peers(args: argparse.Namespace) -> Figures:
 
 def run_solve(args: argparse.Namespace) -> Figures:
     """Paint by the solver: writes the pictures, returns the terms reached."""
+    files = solving.files(args.photos, args.output, args.force)
     subject = load_subject(args, depth=19 if args.setting == "reference" else 16)
-    source = solving.MaskSource(args.mask, args.segmenter, subject)
+    chosen = solving.setting(subject, args.setting)
+    source = solving.MaskSource(args.mask, args.segmenter, chosen.classes)
     reached = {}
-    for photo in args.photos:
+    for photo, paths in files.items():
         solution = solving.paint(
-            subject, source, photo, args.alpha, args.size, args.closures, args.setting
+            subject, chosen, source, photo, args.alpha, args.size, args.closures
         )
-        for path in solving.write(solution, args.output / photo.stem):
-            print(path)
+        solving.write(solution, paths)
+        print(*paths, sep="\n")
         reached[str(photo)] = solution.terms
         print("  ".join(f"{name} {value:.3f}" for name, value in solution.terms.items()))
     return {"terms": reached}
@@ -164,11 +170,13 @@ def run_solve(args: argparse.Namespace) -> Figures:
 
 def write_json(args: argparse.Namespace, found: Figures) -> None:
     """Every figure with the settings and the revision that made it."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
-    revision = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     settings = {name: value for name, value in vars(args).items() if name != "json"}
-    full = {"settings": settings, "git_revision": revision, "torch": torch.__version__, **found}
+    full = {
+        "settings": settings,
+        "git_revision": git_revision(),
+        "torch": torch.__version__,
+        **found,
+    }
     with whole_file(args.json) as part:
         part.write_text(json.dumps(full, indent=1, default=str) + "\n")
 

@@ -134,9 +134,7 @@ def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -
         # The first process may fetch and label photographs for hours before the others go on.
         backend = "nccl" if device.startswith("cuda") else "gloo"
         distributed.init_process_group(backend, timeout=timedelta(days=2))
-    learner = Learner(config, device, world)
-    if resume:
-        learner.resume()
+    learner = Learner(config, device, world, resume)
     if rank == 0:
         entries = build.prepare_data(config, device)
         settings.save(config)

@@ -69,7 +69,11 @@ def _onnx_segmenter(path: Path) -> Segmenter:
 
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such segmentation model")
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not a usable ONNX model ({reason})") from error
     return lambda picture: torch.from_numpy(session.run(None, {"image": picture.numpy()})[0])
 
 

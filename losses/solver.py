@@ -10,6 +10,7 @@ from .objective import ObjectiveWeights, Painting
 
 Evaluate = Callable[[Tensor, Painting], dict[str, Tensor]]
 HISTORY = 20  # updates that L-BFGS remembers
+SOLVER_VERSION = 1  # one more whenever the same input would give other images
 
 # Layers of the reference setting, before their ReLU.
 REFERENCE_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from data.images import resize, sha256, short_side, whole_file
 from data.photos import Entry
 from losses import Objective, Painting
-from losses.solver import solve
+from losses.solver import SOLVER_VERSION, solve
 
 from .regions import REGION_SHARE
 from .subject import Subject, read_labelled
@@ -170,14 +170,17 @@ def _cached(file: Path) -> dict[int, Terms] | None:
     """What the solver reached in an earlier run."""
     if not file.exists():
         return None
-    return {int(mark): terms for mark, terms in json.loads(file.read_text()).items()}
+    try:
+        return {int(mark): terms for mark, terms in json.loads(file.read_text()).items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{file}: damaged ({error}); delete it") from error
 
 
 def _key(subject: Subject, entry: Entry, size: int, alpha: float, marks: Sequence[int]) -> str:
     """Everything that the solver's figures hang on."""
     files = [sha256(path) for path in (entry.photo, entry.label, *subject.style_files)]
-    settings = [size, alpha, *marks, subject.style_size, *subject.classes]
-    text = json.dumps([files, settings, asdict(subject.weights())])
+    settings = [size, alpha, *marks, subject.style_size, *subject.classes, SOLVER_VERSION]
+    text = json.dumps([files, subject.vgg.fingerprint(), settings, asdict(subject.weights())])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from .subject import Subject, read_labelled
 
 CONTENT_LAYER = "relu2_2"
 Distance = Callable[[Tensor, Tensor], float]
+Labelled = tuple[Tensor, Tensor, Tensor]  # photograph, foreground by the label, where known
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Score:
     background_style: float
     content: float  # mean squared difference of relu2_2
     lpips: float  # to the photograph
-    seam: float | None
+    seam: float | None  # along the mask that this way painted by
     seconds: float  # segmentation included
 
 
@@ -44,10 +46,14 @@ class Rivals:
     foreground: PeerNetwork
     background: PeerNetwork
 
+    def mask(self, photo: Tensor, classes: Sequence[int]) -> Tensor:
+        """What the segmenter takes for foreground, `(1, 1, H, W)`."""
+        labels = segment(photo.cpu(), self.segmenter)
+        return foreground_mask(labels, classes).to(photo.device)
+
     def paint(self, photo: Tensor, classes: Sequence[int]) -> Tensor:
         """`(1, 3, H, W)` in [0, 1] to the same: segmented, painted twice, pasted."""
-        labels = segment(photo.cpu(), self.segmenter)
-        mask = foreground_mask(labels, classes).to(photo.device)
+        mask = self.mask(photo, classes)
         height, width = photo.shape[-2:]
         first, second = (
             network(photo)[..., :height, :width] for network in (self.foreground, self.background)
@@ -60,8 +66,10 @@ def lpips_distance(weights: Path | None, device: str) -> Distance:
 
     Raises ValueError where the file does not hold all 13 convolutions, OSError without weights.
     """
-    import lpips
-
+    try:
+        import lpips
+    except ImportError:
+        raise ValueError("peers needs lpips: pip install -e '.[evaluate]'") from None
     state = read_weights(weights) if weights else vgg16_weights()
     network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
     trunk = {}
@@ -83,15 +91,24 @@ class Judge:
     distance: Distance
     targets: tuple[Grams, Grams]
 
-    def score(self, painted: Tensor, entry: tuple[Tensor, Tensor, Tensor], seconds: float) -> Score:
-        """`entry`: the photograph, its foreground by the label, and where that is known."""
+    def score(self, painted: Tensor, own_mask: Tensor, entry: Labelled, seconds: float) -> Score:
+        """`own_mask`: what it was painted by; `entry`: photograph, label's foreground, known."""
         photo, mask, known = entry
         vgg, scale = self.subject.vgg, style_scale(self.targets)
         grams = region_grams(vgg, painted, mask, known - mask)
         near = [relative_distance(g, t, scale) for g, t in zip(grams, self.targets, strict=True)]
         features, truth = (vgg(x, [CONTENT_LAYER])[CONTENT_LAYER] for x in (painted, photo))
         content = content_distance(features, truth).item()
-        return Score(*near, content, self.distance(painted, photo), seam(painted, mask), seconds)
+        return Score(
+            *near, content, self.distance(painted, photo), seam(painted, own_mask), seconds
+        )
+
+
+class Way(NamedTuple):
+    """One way of painting, and the binary mask that it paints by."""
+
+    paint: Callable[[Tensor], Tensor]
+    mask: Callable[[Tensor], Tensor]
 
 
 @torch.inference_mode()
@@ -104,20 +121,26 @@ def measure(
     """
     first, second = (region_grams(subject.vgg, style)[0] for style in subject.styles())
     judge = Judge(subject, distance, (first, second))
-    ways: dict[str, Callable[[Tensor], Tensor]] = {
-        "ours": lambda photo: subject.network(photo, 0.0),
-        "naive": lambda photo: rivals.paint(photo, subject.classes),
+    ways = {
+        "ours": Way(
+            lambda photo: subject.network(photo, 0.0),
+            lambda photo: (subject.network.inspect(photo, 0.0).mask > 0.5).float(),
+        ),
+        "naive": Way(
+            lambda photo: rivals.paint(photo, subject.classes),
+            lambda photo: rivals.mask(photo, subject.classes),
+        ),
     }
     found: dict[str, list[Score]] = {name: [] for name in ways}
     for entry in tqdm(entries, desc="peers", unit="photo", disable=None):
         labelled = tuple(x.to(subject.device) for x in read_labelled(entry, subject.classes))
         if not REGION_SHARE[0] <= labelled[1].mean().item() <= REGION_SHARE[1]:
             continue
-        for name, paint in ways.items():
+        for name, way in ways.items():
             if not found[name]:
-                paint(labelled[0])  # the first run pays for what later ones find ready
-            painted, seconds = _timed(paint, labelled[0])
-            found[name].append(judge.score(painted, labelled, seconds))
+                way.paint(labelled[0])  # the first run pays for what later ones find ready
+            painted, seconds = _timed(way.paint, labelled[0])
+            found[name].append(judge.score(painted, way.mask(labelled[0]), labelled, seconds))
         if len(found["ours"]) == count:
             break
     if not found["ours"]:
@@ -145,11 +168,12 @@ def table(found: dict[str, list[Score]]) -> str:
     lines.append("       foreground style  background style  content  LPIPS   seam   seconds")
     for name, scores in found.items():
         seams = [score.seam for score in scores if score.seam is not None]
+        seam_text = f"{fmean(seams):5.2f}" if seams else "    -"
         lines.append(
             f"{name:6s} {fmean(s.foreground_style for s in scores):16.4f}  "
             f"{fmean(s.background_style for s in scores):16.4f}  "
             f"{fmean(s.content for s in scores):7.3f}  {fmean(s.lpips for s in scores):5.3f}  "
-            f"{fmean(seams):5.2f}  {median(s.seconds for s in scores):8.3f}"
+            f"{seam_text}  {median(s.seconds for s in scores):8.3f}"
         )
     return "\n".join(lines)
 

@@ -1,8 +1,9 @@
 """Paint photographs by the reference solver: the honest baseline, minutes a picture."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -15,20 +16,26 @@ from data.images import (
     tensor_to_pil,
     whole_file,
 )
-from data.masks import foreground_mask, load_segmenter, segment
-from losses import Objective
+from data.masks import VOC_CLASSES, foreground_mask, load_segmenter, segment
+from losses import Objective, ObjectiveWeights
 from losses.solver import Solution, reference_weights, solve
 
 from .subject import Subject
+
+REFERENCE_SIZE = 512  # short side of the paintings in the optimisation method, pixels
+SMALLEST = 32  # pixels; VGG's deeper layers pad what is smaller by more than it has
 
 
 class MaskSource:
     """Foreground masks: a given matte, or what DeepLab says."""
 
-    def __init__(self, matte: Path | None, segmenter: str, subject: Subject) -> None:
-        """`segmenter`: as of `data.masks.load_segmenter`, loaded when it is first needed."""
-        self.matte, self.name, self.subject = matte, segmenter, subject
-        self.segmenter = None if matte else load_segmenter(segmenter, subject.device)
+    def __init__(self, matte: Path | None, segmenter: str, classes: Sequence[int]) -> None:
+        """`segmenter`: as of `data.masks.load_segmenter`; `classes`: VOC's, that are foreground.
+
+        Raises OSError or ValueError where the segmenter is needed and cannot be had.
+        """
+        self.matte, self.classes = matte, classes
+        self.segmenter = None if matte else load_segmenter(segmenter)
 
     def __call__(self, photo: Tensor) -> Tensor:
         """Mask `(1, 1, H, W)`, 1 = foreground, of a photograph `(1, 3, H, W)` in [0, 1].
@@ -36,39 +43,52 @@ class MaskSource:
         Raises PictureError where the matte cannot be read.
         """
         if self.segmenter:
-            labels = segment(photo, self.segmenter)
-            return foreground_mask(labels, self.subject.classes)
+            return foreground_mask(segment(photo, self.segmenter), self.classes)
         return read_mask(self.matte, tuple(photo.shape[-2:]))
+
+
+class Setting(NamedTuple):
+    """What is minimised: the pair's own objective, or the optimisation method's."""
+
+    styles: tuple[Tensor, Tensor]
+    classes: Sequence[int]
+    weights: Callable[[int, int], ObjectiveWeights]  # by height and width, pixels
+
+
+def setting(subject: Subject, name: str) -> Setting:
+    """`network`: the pair's; `reference`: the method's (people, paintings at 512 px)."""
+    if name == "network":
+        return Setting(subject.styles(), subject.classes, lambda *_: subject.weights())
+    person = VOC_CLASSES.index("person")
+    return Setting(subject.styles(REFERENCE_SIZE), (person,), reference_weights)
 
 
 def paint(
     subject: Subject,
+    chosen: Setting,
     source: MaskSource,
     photo: Path,
     alpha: float,
     size: int,
     closures: int,
-    setting: str,
 ) -> Solution:
-    """Solve one photograph.
+    """Solve one photograph, its long side at `size` pixels at most.
 
-    `size`: long side in pixels, never enlarged; `setting`: `network` for the pair's own objective,
-    `reference` for that of the optimisation method (the subject's VGG is then VGG19).
     Raises PictureError where a file cannot be read, ValueError where alpha is off.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha lies between 0 and 1, not {alpha}")
     pixels = read_picture(photo).pixels[None]
     height, width = pixels.shape[-2:]
-    if min(height, width) < 16:
-        raise PictureError(f"{photo}: smaller than 16 pixels; give a larger one")
     if size < max(height, width):
         pixels = resize(pixels, long_side((height, width), size))
+    if min(pixels.shape[-2:]) < SMALLEST:
+        raise PictureError(
+            f"{photo}: a side under {SMALLEST} pixels; give a larger --size or photo"
+        )
     mask = source(pixels).to(subject.device)
-    weights = subject.weights()
-    if setting == "reference":
-        weights = reference_weights(*pixels.shape[-2:])
-    objective = Objective(subject.vgg, subject.styles(), weights)
+    weights = chosen.weights(*pixels.shape[-2:])
+    objective = Objective(subject.vgg, chosen.styles, weights)
     with tqdm(total=closures, desc=photo.name, unit="closure", disable=None) as bar:
 
         def report(value: float) -> None:
@@ -79,12 +99,30 @@ def paint(
         return solve(objective, content, mask, alpha, (closures,), report)[0]
 
 
-def write(solution: Solution, stem: Path) -> list[Path]:
-    """Write the blended picture and both branch images beside each other; returns the files."""
-    names = {"": solution.stylized, "-foreground": solution.foreground}
-    names |= {"-background": solution.background}
-    paths = [stem.with_name(f"{stem.name}{name}.png") for name in names]
-    for path, pixels in zip(paths, names.values(), strict=True):
+def files(photos: Sequence[Path], folder: Path, force: bool) -> dict[Path, list[Path]]:
+    """The three pictures that each photograph becomes: blended, foreground, background.
+
+    Raises PictureError where two photographs would meet in one file, or one exists and `force` is
+    not given.
+    """
+    planned = {
+        photo: [folder / f"{photo.stem}{name}.png" for name in ("", "-foreground", "-background")]
+        for photo in photos
+    }
+    taken: set[Path] = set()
+    for photo, paths in planned.items():
+        for path in paths:
+            if path in taken:
+                raise PictureError(f"{photo}: another photograph becomes {path} too; rename one")
+            if path.exists() and not force:
+                raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
+        taken |= set(paths)
+    return planned
+
+
+def write(solution: Solution, paths: Sequence[Path]) -> None:
+    """Write the blended picture and both branch images, each whole or not at all."""
+    pictures = (solution.stylized, solution.foreground, solution.background)
+    for path, pixels in zip(paths, pictures, strict=True):
         with whole_file(path) as part:
-            tensor_to_pil(torch.clamp(pixels[0], 0, 1).cpu()).save(part, format="PNG")
-    return paths
+            tensor_to_pil(pixels[0]).save(part, format="PNG")

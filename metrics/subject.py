@@ -59,12 +59,16 @@ class Subject:
         """Short side of the paintings as they were trained on, pixels."""
         return self.header["training"]["style_size"]
 
-    def styles(self) -> tuple[Tensor, Tensor]:
-        """Both paintings, `(1, 3, H, W)` in [0, 1]."""
+    def styles(self, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Both paintings, `(1, 3, H, W)` in [0, 1]; `size`: short side, by default as trained."""
         first, second = (
-            read_style(path, self.style_size).to(self.device) for path in self.style_files
+            read_style(path, size or self.style_size).to(self.device) for path in self.style_files
         )
         return first, second
+
+    def prints(self) -> list[str]:
+        """SHA-256 of both paintings as the checkpoint names them."""
+        return [style["sha256"] for style in self.header["styles"]]
 
     def weights(self) -> ObjectiveWeights:
         """The objective's weights that the pair was trained with."""

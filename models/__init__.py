@@ -2,23 +2,26 @@
 
 from .checkpoint import (
     CheckpointError,
+    git_revision,
     load_checkpoint,
     read_header,
     save_checkpoint,
     shipped_checkpoints,
 )
-from .config import SIZES, NetworkConfig
+from .config import MARGIN, SIZES, NetworkConfig
 from .device import PRECISIONS, pick_device, pick_precision
 from .mask import pretrained_backbone
 from .network import Inspection, StyleNetwork
 
 __all__ = [
+    "MARGIN",
     "PRECISIONS",
     "SIZES",
     "CheckpointError",
     "Inspection",
     "NetworkConfig",
     "StyleNetwork",
+    "git_revision",
     "load_checkpoint",
     "pick_device",
     "pick_precision",

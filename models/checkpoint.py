@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from .config import NetworkConfig
 from .network import StyleNetwork
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: the mask branch has DeepLab's head
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 
 Header = dict[str, Any]
@@ -77,6 +78,15 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
     return network.to(device, memory_format=torch.channels_last)
 
 
+def git_revision() -> str:
+    """The checkout's commit, empty outside of one or where git is not installed."""
+    command = ["git", "-C", str(SHIPPED.parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
 def save_checkpoint(
     path: Path, network: StyleNetwork, header: Header, state: dict[str, Tensor] | None = None
 ) -> None:
@@ -111,10 +121,11 @@ def _header(path: Path, metadata: dict[str, str] | None) -> Header:
     if not metadata or "duostyle" not in metadata:
         raise CheckpointError(f"{path}: not a Duostyle checkpoint; name one made by train.py")
     header = json.loads(metadata["duostyle"])
-    if header.get("format_version") != FORMAT_VERSION:
+    version = header.get("format_version")
+    if version != FORMAT_VERSION:
+        remedy = "train it again" if version in range(FORMAT_VERSION) else "update Duostyle"
         raise CheckpointError(
-            f"{path}: format {header.get('format_version')}, this version reads "
-            f"{FORMAT_VERSION}; update Duostyle or train again"
+            f"{path}: format {version}, this version reads {FORMAT_VERSION}; {remedy}"
         )
     return header
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MARGIN = 16
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -11,7 +13,7 @@ class NetworkConfig:
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
     mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
-    margin: int = 16  # reflected around the picture, seen and cut off, pixels, 4k
+    margin: int = MARGIN  # reflected around the picture, seen and cut off, pixels, 4k
 
 
 SIZES = {

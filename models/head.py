@@ -22,10 +22,12 @@ NAMES = {
 class DeepLabHead(nn.Module):
     """Image pooling and a 1x1 convolution, joined and classified (Chen et al. 2017, light form).
 
-    `wanted`: which classes are foreground, `(21,)` of 0 and 1.
+    `wanted`: which classes are foreground, `(21,)` of 0 and 1; `taken`: 1 where the weights are a
+    trained DeepLab's.
     """
 
     wanted: Tensor
+    taken: Tensor
 
     def __init__(self, in_channels: int, channels: int = 256) -> None:
         super().__init__()
@@ -36,6 +38,7 @@ class DeepLabHead(nn.Module):
         wanted = torch.ones(CLASSES)
         wanted[0] = 0
         self.register_buffer("wanted", wanted)
+        self.register_buffer("taken", torch.zeros(()))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """`(B, in_channels, h, w)` to `(B, channels + 21, h, w)` and foreground logits, float32.
@@ -74,7 +77,7 @@ class DeepLabHead(nn.Module):
             stored = {part.name: part for part in onnx.load(path).graph.initializer}
         except DecodeError as error:
             raise ValueError(f"{path}: not an ONNX file ({error})") from error
-        state = {"wanted": self.wanted}
+        state = {"wanted": self.wanted, "taken": torch.ones(())}
         for ours, theirs in NAMES.items():
             for kind in ("weight", "bias"):
                 if f"{theirs}.{kind}" not in stored:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
+from torchvision.models import vgg19
 
 import evaluate
 from losses import PerceptualNetwork
@@ -58,7 +60,7 @@ def test_command(checkpoint: Path, photo_folder, random_vgg: Path, tmp_path: Pat
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert len(figures["distances"]["0.25"]) == 5 and len(figures["ious"]) == 5
     assert 0 <= figures["mask_iou"] <= 1 and len(figures["seams"]) == 5
-    assert figures["settings"]["question"] == "regions" and figures["git_revision"]
+    assert figures["settings"]["question"] == "regions" and "git_revision" in figures
     assert "boundary F" in printed and "seam below the naive composite's" in printed
 
 
@@ -145,8 +147,30 @@ def test_solve_command(
         with Image.open(tmp_path / "solved" / f"{name}.png") as image:
             assert image.size == (64, 53)
     assert "style " in capsys.readouterr().out
-    assert evaluate.main([*[str(part) for part in argv], "--alpha", "2"]) == 2
+    argv = [str(part) for part in argv]
+    assert evaluate.main(argv) == 2
+    assert "exists; --force overwrites" in capsys.readouterr().err
+    assert evaluate.main([*argv, "--force", "--alpha", "2"]) == 2
     assert "alpha lies between 0 and 1" in capsys.readouterr().err
+    assert evaluate.main([*argv, "--force", "--size", "20"]) == 2
+    assert "a side under 32 pixels" in capsys.readouterr().err
+    assert evaluate.main(["solve", str(matte), *argv[1:], "--force"]) == 2
+    assert "another photograph becomes" in capsys.readouterr().err
+
+
+def test_solve_by_the_reference_setting(
+    checkpoint: Path, photo_folder, brightness_model: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    state = vgg19(weights=None).features[:27].state_dict()
+    save_file({f"features.{k}": v for k, v in state.items()}, tmp_path / "19.safetensors")
+    argv = ["solve", photo_folder[0] / "1.png", "--checkpoint", checkpoint, "--closures", 2]
+    argv += ["--vgg-weights", tmp_path / "19.safetensors", "--setting", "reference"]
+    argv += ["--segmenter", brightness_model, "--size", 48, "-o", tmp_path / "solved"]
+    argv += ["--json", tmp_path / "figures.json"]
+    assert evaluate.main([str(part) for part in argv]) == 0
+    ((_, terms),) = json.loads((tmp_path / "figures.json").read_text())["terms"].items()
+    assert terms["tie"] == 0 and terms["branch_content"] == 0 and terms["style"] > 0
 
 
 def test_alpha_command(
@@ -170,6 +194,10 @@ def test_alpha_command(
     assert same["alpha"] == 0 and same["ratio"] == pytest.approx(1, abs=1e-6)
     assert other["alpha"] == 1 and other["ratio"] != pytest.approx(1, abs=1e-3)
     assert "+0.0 %" in capsys.readouterr().out
+    swapped = header["styles"][::-1]
+    save_checkpoint(files[1], network, header | {"training": training, "styles": swapped})
+    assert evaluate.main([str(part) for part in argv]) == 2
+    assert "another pair or objective" in capsys.readouterr().err
     argv[argv.index(files[0])] = checkpoint
     assert evaluate.main([str(part) for part in argv]) == 2
     assert "trained for alpha 0 to 1, not one" in capsys.readouterr().err

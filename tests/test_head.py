@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from data.images import read_picture
 from data.masks import load_segmenter
-from models import pretrained_backbone
+from models import StyleNetwork, pretrained_backbone
 from models.head import CLASSES, DeepLabHead
 from models.mask import MaskBranch
 from training import TrainConfig, build
@@ -87,14 +87,18 @@ def test_answers_as_deeplab_does_at_every_32nd_pixel(shared: Path, astronaut: Pa
     assert torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1] > 0.99
 
 
+def network_of(config: TrainConfig) -> StyleNetwork:
+    return build.set_up(build.build_network(config), config)
+
+
 def test_a_taken_head_is_frozen_and_a_new_one_learns(shared: Path) -> None:
     config = TrainConfig(size="small", backbone_weights="none", foreground="person,dog")
-    learned = build.build_network(config).mask_branch.head
+    learned = network_of(config).mask_branch.head
     assert all(p.requires_grad for p in learned.parameters())
     assert learned.wanted.nonzero().flatten().tolist() == [12, 15]
     model = str(shared / "weights" / "deeplabv3_mobilenetv2_voc21.onnx")
-    taken = build.build_network(replace(config, head_weights=model)).mask_branch
+    taken = network_of(replace(config, head_weights=model)).mask_branch
     assert not any(p.requires_grad for p in taken.head.parameters())
     assert all(p.requires_grad for p in taken.up16.parameters())
-    tuned = build.build_network(replace(config, head_weights=model, train_backbone=True))
+    tuned = network_of(replace(config, head_weights=model, train_backbone=True))
     assert all(p.requires_grad for p in tuned.mask_branch.head.parameters())

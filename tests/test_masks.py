@@ -63,6 +63,9 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
 
 
 def test_unknown_segmenters_are_named(tmp_path: Path) -> None:
+    (tmp_path / "junk.onnx").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"junk\.onnx: not a usable ONNX model"):
+        load_segmenter(str(tmp_path / "junk.onnx"))
     with pytest.raises(FileNotFoundError, match=r"none\.onnx: no such segmentation model"):
         load_segmenter(str(tmp_path / "none.onnx"))
     with pytest.raises(ValueError, match="no segmentation model 'unet'; known are deeplabv3"):

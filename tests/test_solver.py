@@ -90,3 +90,6 @@ def test_reference_setting() -> None:
     term = weights.tv_weight * total_variation(board)
     assert term.item() == pytest.approx(8.5e-5 * summed, rel=0.03)
     assert weights.content_layer == "conv2_2" and weights.tie_weight == 0
+    assert (weights.style_weight, weights.content_weight) == (1e6, 1)
+    assert weights.style_layers == ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
+    assert weights.style_layer_weights == (1.0,) * 5

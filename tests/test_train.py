@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import train
-from models import read_header
+from models import load_checkpoint, read_header
 from tests.conftest import ROOT
-from training import TrainConfig, settings
+from training import TrainConfig, build, settings
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def command(photo_folder, random_vgg, backbone_file, tmp_path):
             "output": tmp_path / output,
             "size": "small",
             "photo_size": 64,
+            "surroundings": 8,
             "crop_size": 32,
             "late_crop_size": 32,
             "style_size": 64,
@@ -220,6 +221,11 @@ def test_the_dataclass_is_the_only_source_of_defaults() -> None:
         ({"foreground": "zebra"}, "no class 'zebra'"),
         ({"crop_size": 4096}, "--crop-size must lie in"),
         ({"init": "unknown"}, "unknown: no such checkpoint"),
+        ({"surroundings": 6}, "--surroundings must be a multiple of 4"),
+        ({"surroundings": 20}, "--crop-size must lie in 32..--photo-size less twice"),
+        ({"alpha_low": 0.6, "alpha_high": 0.5}, "--alpha-low and --alpha-high must rise"),
+        ({"head_weights": "x.onnx", "backbone_weights": ""}, "name --backbone-weights too"),
+        ({"head_weights": "x.onnx"}, "x.onnx: no such segmentation model"),
         ({"device": "tpu"}, "--device tpu: not available here"),
         ({"precision": "fp16"}, "--precision fp16 needs a GPU"),
         ({"log_steps": 0}, "--log-steps must be at least 1"),
@@ -238,6 +244,46 @@ def test_a_run_is_not_overwritten(command, capsys, tmp_path: Path) -> None:
     assert "holds a run already; --resume" in capsys.readouterr().err
     assert train.main(["--resume", str(tmp_path / "nothing")]) == 2
     assert "no run to resume" in capsys.readouterr().err
+
+
+def test_goes_on_from_a_checkpoint_and_remembers_it(
+    command, checkpoint: Path, tmp_path: Path
+) -> None:
+    changes = {"init": checkpoint, "mask_size": 65, "foreground": "person", "steps": 1}
+    assert train.main(command("second", **changes)) == 0
+    header = read_header(tmp_path / "second" / "model.safetensors")
+    first = read_header(checkpoint)
+    assert header["earlier"]["styles"] == first["styles"]
+    assert header["network"] == first["network"] | {"mask_size": 65}
+    # Resumed, it needs the first one no more, and takes up a new choice of classes.
+    checkpoint.unlink()
+    argv = ["--resume", str(tmp_path / "second"), "--steps", "2", "--foreground", "dog"]
+    assert train.main(argv) == 0
+    again = read_header(tmp_path / "second" / "model.safetensors")
+    assert again["earlier"] == header["earlier"] and again["network"] == header["network"]
+    network = load_checkpoint(tmp_path / "second" / "model.safetensors")
+    assert network.mask_branch.head.wanted.nonzero().flatten().tolist() == [12]
+
+
+def test_losses_see_the_crop_and_not_its_surroundings(command, monkeypatch) -> None:
+    config, _ = settings.parse(command("run", surroundings=8, crop_size=32))
+    learner = train.Learner(config, "cpu")
+    seen = {}
+
+    def objective(content, painting):
+        seen.update(content=content, painting=painting)
+        return {"nothing": painting.stylized.sum() * 0}
+
+    objective.mask_term = learner.objective.mask_term
+    learner.objective = objective
+    loader, _ = build.build_loader(config, build.prepare_data(config, "cpu"), (0, 0), 0, 1)
+    batch = next(iter(loader))
+    learner._terms(batch)
+    inside = (..., slice(8, 40), slice(8, 40))
+    assert batch.crop.shape[-2:] == (48, 48)
+    assert torch.equal(seen["content"], batch.crop[inside])
+    assert torch.equal(seen["painting"].mask, batch.crop_mask[inside])
+    assert seen["painting"].stylized.shape == seen["content"].shape
 
 
 def test_learning_rate_warms_up_and_falls(command) -> None:

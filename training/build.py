@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from data.images import PictureError, read_picture, read_style, resize, sha256, 
 from data.masks import foreground_classes, make_labels
 from data.photos import Entry, PhotoDataset, PositionSampler, label_jobs
 from losses import Objective, PerceptualNetwork
-from models import SIZES, StyleNetwork, load_checkpoint, pretrained_backbone, read_header
+from models import MARGIN, SIZES, StyleNetwork, load_checkpoint, pretrained_backbone, read_header
 
 from .settings import TrainConfig
 
@@ -111,23 +110,29 @@ def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Te
 
 
 def build_network(config: TrainConfig) -> StyleNetwork:
-    """A network with a pretrained backbone, or one that goes on from a checkpoint."""
+    """A network with a pretrained backbone and head, or one that goes on from a checkpoint."""
     torch.manual_seed(config.seed)
     earlier = load_checkpoint(config.init) if config.init else None
     sizes = earlier.config if earlier else SIZES[config.size]
-    network = StyleNetwork(replace(sizes, mask_size=config.mask_size or sizes.mask_size))
+    # Neither of the two is in the weights.
+    sizes = replace(sizes, mask_size=config.mask_size or sizes.mask_size, margin=MARGIN)
+    network = StyleNetwork(sizes)
     if earlier:
         network.load_state_dict(earlier.state_dict())
     elif config.backbone_weights != "none":
         weights = Path(config.backbone_weights) if config.backbone_weights else None
         network.mask_branch.backbone = pretrained_backbone(weights)
-    branch = network.mask_branch
     if config.head_weights:
-        branch.head.load_trained(Path(config.head_weights))
-    branch.head.choose(foreground_classes(config.foreground))
-    branch.backbone.requires_grad_(config.train_backbone)
-    taken = bool(config.head_weights or config.init)
-    branch.head.requires_grad_(config.train_backbone or not taken)
+        network.mask_branch.head.load_trained(Path(config.head_weights))
+    return network
+
+
+def set_up(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
+    """Choose what is foreground and what learns: a teacher's own parts do not."""
+    head, backbone = network.mask_branch.head, network.mask_branch.backbone
+    head.choose(foreground_classes(config.foreground))
+    backbone.requires_grad_(config.train_backbone)
+    head.requires_grad_(config.train_backbone or not head.taken)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -152,11 +157,3 @@ def provenance(config: TrainConfig) -> dict[str, Any] | None:
     header = read_header(config.init)
     kept = ("styles", "training", "git_revision", "pictures_seen", "earlier")
     return {name: header.get(name) for name in kept}
-
-
-def git_revision() -> str:
-    """The checkout's commit, empty outside of one."""
-    here = Path(__file__).resolve().parent
-    command: list[Any] = ["git", "-C", here, "rev-parse", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout.strip()

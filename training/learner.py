@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from data.masks import foreground_classes
 from data.photos import Sample
 from losses import Painting
-from models import PRECISIONS, Inspection, StyleNetwork, save_checkpoint
+from models import PRECISIONS, Inspection, StyleNetwork, git_revision, save_checkpoint
 
 from . import build
 from .settings import TrainConfig
-from .state import Average, load_state, save_state
+from .state import Average, load_state, restore_network, save_state
 
 
 class Diverged(Exception):
@@ -43,11 +44,21 @@ class TrainingPass(nn.Module):
 class Learner:
     """Everything that one process trains with."""
 
-    def __init__(self, config: TrainConfig, device: str, world: int = 1) -> None:
-        """`device`: cpu, cuda:N or mps; `world`: processes that share every batch."""
+    def __init__(
+        self, config: TrainConfig, device: str, world: int = 1, resume: bool = False
+    ) -> None:
+        """`device`: cpu, cuda:N or mps; `world`: processes that share every batch; `resume`: go
+        on from the run's last checkpoint, exactly.
+
+        Raises ValueError where there is none to resume, OSError where weights cannot be had.
+        """
         self.config, self.world = config, world
         self.device, self.kind = device, device.partition(":")[0]
-        self.network = build.build_network(config).to(device)
+        if resume:
+            network, self.earlier = restore_network(Path(config.output))
+        else:
+            network, self.earlier = build.build_network(config), build.provenance(config)
+        self.network = build.set_up(network, config).to(device)
         self.objective = build.build_objective(config, device)
         self.average = Average(self.network, config.ema)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
@@ -56,14 +67,18 @@ class Learner:
         self.scaler = torch.amp.GradScaler(self.kind, enabled=scaled)
         self.learn = self._wrap(TrainingPass(self.network, config).train())
         self.step, self.pictures = 0, 0
-        self.earlier = build.provenance(config)
         self.skipped: dict[str, None] = {}  # ordered: why photographs were passed over
+        if resume:
+            self._load()
 
-    def resume(self) -> None:
-        """Go on from the run's last checkpoint. Raises ValueError where there is none."""
+    def _load(self) -> None:
         self.step, self.pictures = load_state(
             Path(self.config.output), self.network, self.average, self.optimizer, self.scaler
         )
+        # --foreground may have changed since.
+        head = self.network.mask_branch.head
+        head.choose(foreground_classes(self.config.foreground))
+        self.average.weights["mask_branch.head.wanted"].copy_(head.wanted)
 
     def one_step(self, batches: Iterator[Sample]) -> dict[str, Tensor]:
         """One optimizer step; returns the weighted terms, averaged over its batches.
@@ -144,11 +159,11 @@ class Learner:
             "training": asdict(self.config),
             "objective": asdict(self.config.objective_weights()),
             "seed": self.config.seed,
-            "git_revision": build.git_revision(),
+            "git_revision": git_revision(),
             "pictures_seen": self.pictures,
             "earlier": self.earlier,
         }
         weights = self.average.weights
         save_checkpoint(folder / "model.safetensors", self.network, header, weights)
         kept = (self.network, self.average, self.optimizer, self.scaler)
-        save_state(folder, self.step, self.pictures, *kept)
+        save_state(folder, self.step, self.pictures, *kept, self.earlier)

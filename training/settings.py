@@ -52,9 +52,9 @@ class TrainConfig:
         "", "foreground classes, person,dog say (default: all but background)"
     )
     empty_share: float = setting(0.1, "share of photographs without foreground, 0 to 1")
-    photo_size: int = setting(256, "photograph that the mask branch learns from, pixels")
+    photo_size: int = setting(384, "photograph that the mask branch learns from, pixels")
     crop_size: int = setting(192, "crop that the painter learns from, pixels")
-    late_crop_size: int = setting(192, "crop in the last part of the run, pixels")
+    late_crop_size: int = setting(256, "crop in the last part of the run, pixels")
     surroundings: int = setting(
         32, "what the painter sees around a crop, pixels a side (a multiple of 4)"
     )
@@ -141,6 +141,8 @@ class TrainConfig:
         for name, top in SHARES.items():
             if not 0 <= getattr(self, name) <= top:
                 raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")
+        if self.head_weights and not (self.backbone_weights or self.init):
+            raise ValueError("--head-weights fits DeepLab's backbone: name --backbone-weights too")
         if not 0 <= self.alpha_low <= self.alpha_high <= 1:
             raise ValueError("--alpha-low and --alpha-high must rise and lie in 0..1")
         if self.precision == "fp16" and self.device == "cpu":

@@ -1,12 +1,16 @@
 """What a run carries from step to step, and how it is kept: weights, average, optimizer."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from models import NetworkConfig, StyleNetwork
 
 STATE_FILE = "state.safetensors"
 
@@ -30,10 +34,11 @@ def save_state(
     folder: Path,
     step: int,
     pictures: int,
-    network: nn.Module,
+    network: StyleNetwork,
     average: Average,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
+    earlier: dict[str, Any] | None,
 ) -> None:
     """Write everything needed to go on exactly, whole or not at all."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
@@ -41,7 +46,13 @@ def save_state(
     for name, parameter in _trained(network):
         slots = optimizer.state.get(parameter, {})
         tensors |= {f"optimizer.{k}.{name}": v for k, v in slots.items()}
-    progress = {"step": step, "pictures": pictures, "scaler": scaler.state_dict()}
+    progress = {
+        "step": step,
+        "pictures": pictures,
+        "scaler": scaler.state_dict(),
+        "network": asdict(network.config),
+        "earlier": earlier,
+    }
     part = folder / f".{STATE_FILE}.part"
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     save_file(tensors, part, metadata={"progress": json.dumps(progress)})
@@ -59,16 +70,11 @@ def load_state(
 
     Raises ValueError where the file is missing, damaged or of another network.
     """
-    path = folder / STATE_FILE
+    progress, tensors = _read(folder)
     try:
-        with safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         network.load_state_dict(_under("network.", tensors))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: missing; this run made no checkpoint yet") from None
-    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: damaged or of another network ({error})") from error
+    except RuntimeError as error:
+        raise ValueError(f"{folder / STATE_FILE}: of another network ({error})") from error
     for name, value in _under("average.", tensors).items():
         average.weights[name].copy_(value)
     moments: dict[str, dict[str, Tensor]] = {}
@@ -81,6 +87,32 @@ def load_state(
     optimizer.load_state_dict({"state": slots, "param_groups": groups})
     scaler.load_state_dict(progress["scaler"])
     return progress["step"], progress["pictures"]
+
+
+def restore_network(folder: Path) -> tuple[StyleNetwork, dict[str, Any] | None]:
+    """The network of a saved state, and the `earlier` that was saved with it.
+
+    Raises ValueError as `load_state` does.
+    """
+    progress, tensors = _read(folder)
+    try:
+        network = StyleNetwork(NetworkConfig(**progress["network"]))
+        network.load_state_dict(_under("network.", tensors))
+        return network, progress["earlier"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{folder / STATE_FILE}: of another version ({error})") from error
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    path = folder / STATE_FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+            return progress, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ValueError(f"{path}: missing; this run made no checkpoint yet") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
 
 
 def _trained(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
