@@ -26,7 +26,7 @@ class Sample(NamedTuple):
     photo_mask: Tensor  # (1, P, P), 1 = foreground
     photo_known: Tensor  # (1, P, P), 0 where the label says "ignore"
     crop: Tensor  # (3, S, S), what the painter learns from, with its surroundings
-    crop_mask: Tensor  # (1, S, S)
+    crop_mask: Tensor  # (1, S, S), 1 = where style 1 goes
     alpha: Tensor  # () in [0, 1]
     skipped: str  # why photographs drawn before this one were passed over, a line each
 
@@ -73,19 +73,21 @@ class PhotoDataset(Dataset[Sample]):
         crop_sizes: tuple[int, int],
         late_from: int,
         empty_share: float,
+        exchange_share: float,
         alpha_ends: float,
         alpha_range: tuple[float, float],
         seed: int,
     ) -> None:
         """`photo_size`: pixels; `crop_sizes`: pixels, before position `late_from` and from there;
         `empty_share`: share of the samples drawn from photographs without foreground;
-        `alpha_range`: least and greatest alpha; `alpha_ends`: share of the samples at the one, and
-        the same at the other, the rest uniform between them.
+        `exchange_share`: share whose crop mask is turned round, so that either style is learned on
+        things and on what is behind them; `alpha_range`: least and greatest alpha; `alpha_ends`:
+        share of the samples at the one, and the same at the other, the rest uniform between them.
 
         Raises PictureError where no photograph has a readable label.
         """
         self.classes, self.seed = tuple(classes), seed
-        self.empty_share = empty_share
+        self.empty_share, self.exchange_share = empty_share, exchange_share
         self.alpha_ends, self.alpha_range = alpha_ends, alpha_range
         self.skipped: dict[str, str] = {}
         self.full, self.empty = self._sort(entries)
@@ -150,7 +152,10 @@ class PhotoDataset(Dataset[Sample]):
         both = torch.cat([foreground_mask(labels, self.classes), known])
         photo, masks = self.to_photo(tv_tensors.Image(pixels), tv_tensors.Mask(both))
         crop, crop_masks = to_crop(photo, masks)
-        tensors = (photo, masks[:1], masks[1:], crop, crop_masks[:1])
+        crop_mask = crop_masks[:1]
+        if torch.rand(()).item() < self.exchange_share:
+            crop_mask = 1 - crop_mask
+        tensors = (photo, masks[:1], masks[1:], crop, crop_mask)
         return [t.as_subclass(Tensor) for t in tensors]
 
     def _draw_alpha(self) -> Tensor:

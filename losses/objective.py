@@ -6,11 +6,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .mask import mask_distillation
 from .perceptual import Features, PerceptualNetwork
 from .smoothness import tie, total_variation
 from .style import content_distance, gram, gram_distance
+
+LEAST_REGION = 0.1  # share of a picture
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class ObjectiveWeights:
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     style_layer_weights: tuple[float, ...] = (1.0, 1.0, 2.0, 8.0)
     content_layer: str = "relu2_2"
+    guided_style: bool = True  # style where a branch image is shown, not over the whole of it
 
 
 class Painting(NamedTuple):
@@ -64,7 +68,7 @@ class Objective:
             dict.fromkeys([*w.style_layers, w.content_layer]),
         )
         blended = self.vgg(painting.stylized, [w.content_layer])[w.content_layer]
-        own, crossed = self.style_terms(branches)
+        own, crossed = self.style_terms(branches, painting.mask)
         branch_content = content_distance(branches[w.content_layer], torch.cat([truth, truth]))
         terms = {
             "style": w.style_weight * own,
@@ -77,12 +81,14 @@ class Objective:
         }
         return {name: term.mean() for name, term in terms.items()}
 
-    def style_terms(self, branches: Features) -> tuple[Tensor, Tensor]:
+    def style_terms(self, branches: Features, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Distance of the branch images to their own styles and to each other's, `(B,)` each.
 
-        `branches`: activations of the foreground images followed by the background images.
+        `branches`: activations of the foreground images followed by the background images;
+        `mask`: where the former are shown. A painter that is judged over the whole branch image
+        learns to lay the style where it is not shown, for the content's sake.
         """
-        grams = self.grams(branches)
+        grams = self.grams(branches, shown(mask) if self.weights.guided_style else None)
         halves = [{k: v.chunk(2)[i] for k, v in grams.items()} for i in range(2)]
         own = [gram_distance(halves[i], self.targets[i], self.scales) for i in range(2)]
         crossed = [gram_distance(halves[i], self.targets[1 - i], self.scales) for i in range(2)]
@@ -94,6 +100,27 @@ class Objective:
         """The weighted distillation term by name; arguments as of `mask_distillation`."""
         return {"mask": self.weights.mask_weight * mask_distillation(logits, target, known).mean()}
 
-    def grams(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gram matrices of the style layers, `(B, C, C)` each."""
-        return {layer: gram(features[layer]) for layer in self.weights.style_layers}
+    def grams(
+        self, features: Mapping[str, Tensor], places: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Gram matrices of the style layers, `(B, C, C)` each.
+
+        `places`: what counts, `(B, 1, H, W)` in [0, 1] at the picture's size, None for all.
+        """
+        found = {layer: features[layer] for layer in self.weights.style_layers}
+        if places is None:
+            return {layer: gram(f) for layer, f in found.items()}
+        return {
+            layer: gram(f, F.interpolate(places, f.shape[-2:], mode="area"))
+            for layer, f in found.items()
+        }
+
+
+def shown(mask: Tensor) -> Tensor:
+    """Where the foreground images and then the background images are shown, `(2B, 1, H, W)`.
+
+    A region under a tenth of the picture says little of a style: the whole counts then.
+    """
+    places = torch.cat([mask, 1 - mask]).float()
+    small = places.mean(dim=(1, 2, 3), keepdim=True) < LEAST_REGION
+    return torch.where(small, torch.ones_like(places), places)

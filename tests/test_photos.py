@@ -20,6 +20,7 @@ def make(folders: tuple[Path, Path], **changes) -> PhotoDataset:
         "crop_sizes": (32, 48),
         "late_from": 100,
         "empty_share": 0.0,
+        "exchange_share": 0.0,
         "alpha_ends": 0.25,
         "alpha_range": (0.0, 1.0),
         "seed": 3,

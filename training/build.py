@@ -65,6 +65,7 @@ def build_loader(
         tuple(c + 2 * config.surroundings for c in (config.crop_size, config.late_crop_size)),
         stop - late_steps * config.pictures_per_step,
         config.empty_share,
+        config.exchange_share,
         config.alpha_ends,
         (config.alpha_low, config.alpha_high),
         config.seed,

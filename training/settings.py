@@ -16,7 +16,14 @@ COUNTS = {  # least values
     **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size"), 0),
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
-SHARES = {"alpha_ends": 0.5, "empty_share": 1, "late_share": 1, "ema": 1, "final_rate": 1}
+SHARES = {
+    "alpha_ends": 0.5,
+    "empty_share": 1,
+    "exchange_share": 1,
+    "late_share": 1,
+    "ema": 1,
+    "final_rate": 1,
+}
 
 
 def setting(default: Any, help: str, **options: Any) -> Any:
@@ -51,6 +58,9 @@ class TrainConfig:
     foreground: str = setting(
         "", "foreground classes, person,dog say (default: all but background)"
     )
+    exchange_share: float = setting(
+        0.25, "share of crops with foreground and background exchanged for the painter, 0 to 1"
+    )
     empty_share: float = setting(0.1, "share of photographs without foreground, 0 to 1")
     photo_size: int = setting(384, "photograph that the mask branch learns from, pixels")
     crop_size: int = setting(192, "crop that the painter learns from, pixels")
@@ -75,6 +85,9 @@ class TrainConfig:
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
     tie_weight: float = setting(
         _WEIGHTS.tie_weight, "weight of the tie to the merged branch images"
+    )
+    guided_style: bool = setting(
+        _WEIGHTS.guided_style, "judge the style where a branch image is shown, not as a whole"
     )
     mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
 
