@@ -15,6 +15,7 @@ from losses import (
     tie,
     total_variation,
 )
+from losses.objective import shown
 
 
 def test_gram_by_hand() -> None:
@@ -129,12 +130,53 @@ def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Object
 
 def test_style_term_vanishes_for_the_paintings_and_the_blend_for_exchanged_ones(random_vgg) -> None:
     one, two = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32) * 0.3
-    objective = Objective(PerceptualNetwork(random_vgg), (one, two), ObjectiveWeights())
+    weights = ObjectiveWeights(guided_style=False)  # the whole of a branch image
+    objective = Objective(PerceptualNetwork(random_vgg), (one, two), weights)
     right = objective(one, painting(1.0, one, two))
     crossed = objective(one, painting(1.0, two, one))
     assert right["style"].item() == pytest.approx(0, abs=1e-6)
     assert crossed["blend"].item() == pytest.approx(0, abs=1e-6)
     assert crossed["style"].item() == pytest.approx(right["blend"].item(), rel=1e-4)
+
+
+def plain_features(
+    mask: torch.Tensor, shown: tuple[float, float], hidden: float
+) -> dict[str, torch.Tensor]:
+    """Features of both branch images: plain where they are shown, plain where they are not."""
+    inside, outside = mask * shown[0] + (1 - mask) * hidden, (1 - mask) * shown[1] + mask * hidden
+    both = torch.cat([inside, outside])
+    return {name: both.expand(-1, 2, -1, -1) for name in ObjectiveWeights().style_layers}
+
+
+def test_guided_style_looks_at_what_is_shown(random_vgg) -> None:
+    styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
+    vgg, mask = PerceptualNetwork(random_vgg), painting(0.0, *styles).mask
+    guided = Objective(vgg, styles, ObjectiveWeights())
+    whole = Objective(vgg, styles, ObjectiveWeights(guided_style=False))
+    for objective in (guided, whole):
+        # Gram matrices of features that are 3 and 5 everywhere, two channels: 9 / 2 and 25 / 2.
+        objective.targets = [
+            dict.fromkeys(objective.weights.style_layers, torch.full((1, 2, 2), value**2 / 2))
+            for value in (3.0, 5.0)
+        ]
+    features = plain_features(mask, shown=(3.0, 5.0), hidden=0.0)
+    own, crossed = guided.style_terms(features, mask)
+    assert own.item() == pytest.approx(0, abs=1e-6)
+    # Each layer is (25 - 9) / 2 = 8 off in every entry, for either image; the layers weigh 12.
+    assert crossed.item() == pytest.approx(2 * 12 * 8**2)
+    # Over the whole, half of it empty, each Gram matrix is half of its target.
+    own, _ = whole.style_terms(features, mask)
+    assert own.item() == pytest.approx(12 * ((4.5 / 2) ** 2 + (12.5 / 2) ** 2))
+
+
+def test_a_small_region_counts_as_the_whole() -> None:
+    mask = torch.zeros(2, 1, 10, 10)
+    mask[0, :, 0, :9] = 1  # 9 %
+    mask[1, :, :4] = 1
+    places = shown(mask)
+    assert places.shape == (4, 1, 10, 10)
+    assert (places[0] == 1).all() and torch.equal(places[1], mask[1])
+    assert torch.equal(places[2], 1 - mask[0]) and torch.equal(places[3], 1 - mask[1])
 
 
 def test_content_vanishes_for_the_photograph(objective: Objective) -> None:

@@ -85,6 +85,17 @@ def test_alpha_has_its_ends(photo_folder: tuple[Path, Path]) -> None:
     assert between.min() < 0.2 and between.max() > 0.8
 
 
+def test_regions_are_exchanged_for_the_painter_alone(photo_folder: tuple[Path, Path]) -> None:
+    plain, turned = make(photo_folder), make(photo_folder, exchange_share=1.0)
+    for number in range(4):
+        one, two = plain[number], turned[number]
+        assert torch.equal(one.crop, two.crop) and torch.equal(one.photo_mask, two.photo_mask)
+        assert torch.equal(one.crop_mask, 1 - two.crop_mask)
+    some = make(photo_folder, exchange_share=0.5)
+    same = [torch.equal(some[n].crop_mask, plain[n].crop_mask) for n in range(40)]
+    assert 8 < sum(same) < 32
+
+
 def test_alpha_keeps_to_its_range(photo_folder: tuple[Path, Path]) -> None:
     dataset = make(photo_folder, alpha_range=(0.4, 0.6))
     alphas = torch.stack([dataset[n].alpha for n in range(60)])
