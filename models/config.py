@@ -13,6 +13,10 @@ class NetworkConfig:
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
     mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
+    # The region is sigmoid(gain * (logit + bias)): nearly as decided as DeepLab's, and rather a
+    # little too much than too little of a person.
+    mask_gain: float = 3.0
+    mask_bias: float = 1.0
     margin: int = MARGIN  # reflected around the picture, seen and cut off, pixels, 4k
 
 

@@ -168,7 +168,8 @@ class StyleNetwork(nn.Module):
     ) -> Tensor:
         """The foreground, given or learned, `(B, 1, ...)` at the size of what is looked at."""
         if mask is None:
-            mask = torch.sigmoid(self._logits(content, frame, features))
+            logits = self._logits(content, frame, features) + self.config.mask_bias
+            mask = torch.sigmoid(self.config.mask_gain * logits)
         height, width = features.shape[-2:]
         return frame.extend(mask.to(content), STRIDE * height, STRIDE * width)
 

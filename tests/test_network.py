@@ -155,6 +155,13 @@ def test_mask_branch_sees_sides_of_32k_plus_1(network: StyleNetwork) -> None:
         assert tuple((side - 1) * 4 + 1 for side in stages[0].shape[-2:]) == seen
 
 
+def test_mask_is_decided_by_gain_and_bias(network: StyleNetwork) -> None:
+    network.train()  # without a margin, as `mask_logits` is for
+    content = torch.rand(1, 3, 64, 48)
+    expected = torch.sigmoid(3.0 * (network.mask_logits(content) + 1.0))
+    torch.testing.assert_close(network.inspect(content, 0.0).mask, expected, rtol=0, atol=1e-5)
+
+
 def test_surroundings_are_seen_and_not_painted(network: StyleNetwork) -> None:
     network.train()  # no margin of its own: the same picture with and without
     content, mask = torch.rand(1, 3, 112, 96), (torch.rand(1, 1, 112, 96) > 0.5).float()
