@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,26 +31,23 @@ def parser() -> argparse.ArgumentParser:
     _add_photos(r)
 
     o = _question(questions, "objective", "what one forward pass is worth in solver closures")
-    _add_photos(o)
-    o.add_argument("--count", type=_positive, default=20, help="photographs (default: 20)")
+    _add_photos(o, count=20)
     o.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
     o.add_argument("--closures", type=_positive, default=300, help="the solver's (default: 300)")
     o.add_argument("--cache", type=Path, default=Path("outputs/solver"),
                    help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
 
     a = _question(questions, "alpha", "what one network for every alpha costs")
-    _add_photos(a)
+    _add_photos(a, count=40)
     a.add_argument("--fixed", nargs="+", required=True, metavar="CHECKPOINT",
                    help="networks trained for one alpha each (low = high)")  # fmt: skip
-    a.add_argument("--count", type=_positive, default=40, help="photographs (default: 40)")
     a.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
 
     n = _question(questions, "peers", "ours against the naive pipeline of today")
-    _add_photos(n)
+    _add_photos(n, count=40)
     n.add_argument("--peers", type=Path, nargs=2, required=True,
                    metavar=("FOREGROUND", "BACKGROUND"),
                    help="fast_neural_style networks of the same styles, safetensors")  # fmt: skip
-    n.add_argument("--count", type=_positive, default=40, help="photographs (default: 40)")
     n.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
 
     s = _question(questions, "solve", "paint photographs by the reference solver")
@@ -79,9 +77,12 @@ def _question(questions: Any, name: str, help: str) -> argparse.ArgumentParser:
     return p
 
 
-def _add_photos(p: argparse.ArgumentParser) -> None:
+def _add_photos(p: argparse.ArgumentParser, count: int | None = None) -> None:
+    """Labelled photographs; `count`: how many of them by default, None for all."""
     p.add_argument("--photos", type=Path, required=True, help="folder of photographs")
     p.add_argument("--labels", type=Path, required=True, help="folder of their VOC index PNGs")
+    if count:
+        p.add_argument("--count", type=_positive, default=count, help=f"(default: {count})")
 
 
 def _positive(text: str) -> int:
@@ -194,6 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parser().parse_args(argv)
     try:
+        if args.json:  # hours of measuring shall not end where nothing can be written
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=args.json.parent).close()
         found = RUN[args.question](args)
         if args.json:
             write_json(args, found)

@@ -174,13 +174,15 @@ def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 def short_side(size: tuple[int, int], short: int) -> tuple[int, int]:
     """`size` scaled so that its short side is `short` pixels."""
-    scale = short / min(size)
-    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+    return _scaled(size, short / min(size))
 
 
 def long_side(size: tuple[int, int], long: int) -> tuple[int, int]:
     """`size` scaled so that its long side is `long` pixels."""
-    scale = long / max(size)
+    return _scaled(size, long / max(size))
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 

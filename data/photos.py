@@ -162,9 +162,9 @@ class PhotoDataset(Dataset[Sample]):
         end, (low, high) = torch.rand(()).item(), self.alpha_range
         if end < self.alpha_ends:
             return torch.tensor(low)
-        return (
-            torch.tensor(high) if end < 2 * self.alpha_ends else torch.empty(()).uniform_(low, high)
-        )
+        if end < 2 * self.alpha_ends:
+            return torch.tensor(high)
+        return torch.empty(()).uniform_(low, high)
 
     def _draw_entry(self) -> Entry:
         wants_empty = torch.rand(()).item() < self.empty_share

@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from data.photos import Entry
 
-from .objective import Terms, choose, evaluate_network, mean_terms, prepare
-from .subject import Subject
+from .objective import Terms, evaluate_network, mean_terms, prepare
+from .subject import Subject, choose
 
 
 @dataclass(frozen=True)

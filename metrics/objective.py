@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 
@@ -18,8 +18,7 @@ from data.photos import Entry
 from losses import Objective, Painting
 from losses.solver import SOLVER_VERSION, solve
 
-from .regions import REGION_SHARE
-from .subject import Subject, read_labelled
+from .subject import Subject, choose, read_labelled
 
 ALPHAS = (0.0, 0.5, 1.0)
 MARKS = (0, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 250, 300)  # closures looked at
@@ -130,16 +129,6 @@ def evaluate_network(
     share = torch.full((1,), alpha, device=photo.device)
     painting = Painting(view.stylized, view.foreground, view.background, share, mask)
     return {name: value.item() for name, value in objective(photo, painting).items()}
-
-
-def choose(entries: Sequence[Entry], classes: Sequence[int], count: int) -> list[Entry]:
-    """The first `count` with 10 to 70 % foreground. Raises ValueError where there is none."""
-    low, high = REGION_SHARE
-    fits = (e for e in entries if low <= read_labelled(e, classes)[1].mean() <= high)
-    chosen = list(islice(fits, count))
-    if not chosen:
-        raise ValueError("no photograph has 10 to 70 % foreground")
-    return chosen
 
 
 def prepare(subject: Subject, entry: Entry, size: int) -> tuple[Tensor, Tensor]:

@@ -18,8 +18,8 @@ from losses.weights import read_weights, vgg16_weights
 
 from .edges import seam
 from .peer_network import PeerNetwork
-from .regions import REGION_SHARE, Grams, region_grams, relative_distance, style_scale
-from .subject import Subject, read_labelled
+from .regions import Grams, region_grams, relative_distance, style_scale
+from .subject import Subject, choose, read_labelled
 
 CONTENT_LAYER = "relu2_2"
 Distance = Callable[[Tensor, Tensor], float]
@@ -132,19 +132,14 @@ def measure(
         ),
     }
     found: dict[str, list[Score]] = {name: [] for name in ways}
-    for entry in tqdm(entries, desc="peers", unit="photo", disable=None):
+    chosen = choose(entries, subject.classes, count)
+    for entry in tqdm(chosen, desc="peers", unit="photo", disable=None):
         labelled = tuple(x.to(subject.device) for x in read_labelled(entry, subject.classes))
-        if not REGION_SHARE[0] <= labelled[1].mean().item() <= REGION_SHARE[1]:
-            continue
         for name, way in ways.items():
             if not found[name]:
                 way.paint(labelled[0])  # the first run pays for what later ones find ready
             painted, seconds = _timed(way.paint, labelled[0])
             found[name].append(judge.score(painted, way.mask(labelled[0]), labelled, seconds))
-        if len(found["ours"]) == count:
-            break
-    if not found["ours"]:
-        raise ValueError("no photograph has 10 to 70 % foreground")
     return found
 
 

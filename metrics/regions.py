@@ -1,5 +1,6 @@
 """Who wears what: Gram distances by region and alpha, the mask against labels, the seam."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,11 +15,10 @@ from data.photos import Entry
 from losses import PerceptualNetwork, gram
 
 from .edges import boundary_f, seam
-from .subject import Subject, read_labelled
+from .subject import REGION_SHARE, Subject, compared, read_labelled
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-REGION_SHARE = (0.10, 0.70)  # foreground share of the photographs whose regions are compared
 MASK_SHARE = 0.05  # least foreground share of the photographs whose mask is scored
 
 Grams = dict[str, Tensor]
@@ -58,7 +58,13 @@ class Regions:
 
     def clean_seams(self) -> float:
         """Share of the photographs whose seam shows less than that of the naive composite."""
-        return fmean(ours < naive for ours, naive in self.seams)
+        return fmean(ours < naive for ours, naive in self.seams) if self.seams else math.nan
+
+    def mean_seams(self) -> tuple[float, float]:
+        """The seam's gradient over that inside: ours, and the naive composite's."""
+        columns = zip(*self.seams, strict=True) if self.seams else ((math.nan,), (math.nan,))
+        ours, naive = (fmean(column) for column in columns)
+        return ours, naive
 
 
 def relative_distance(grams: Grams, target: Grams, scale: dict[str, float]) -> float:
@@ -103,15 +109,14 @@ def measure(subject: Subject, entries: Sequence[Entry]) -> Regions:
     found = Regions({alpha: [] for alpha in ALPHAS})
     for entry in tqdm(entries, desc="regions", unit="photo", disable=None):
         photo, mask, known = (x.to(subject.device) for x in read_labelled(entry, subject.classes))
-        share = mask.mean().item()
-        if share >= MASK_SHARE:
-            learned = subject.network.inspect(photo, 0.0).mask
-            found.ious.append(iou(learned, mask, known))
-            found.boundaries.append(boundary_f(learned * known, mask * known))
-        if not REGION_SHARE[0] <= share <= REGION_SHARE[1]:
+        if mask.mean() >= MASK_SHARE:
+            view = subject.network.inspect(photo, 0.0)
+            found.ious.append(iou(view.mask, mask, known))
+            found.boundaries.append(boundary_f(view.mask * known, mask * known))
+        if not compared(mask):
             continue
         for alpha in ALPHAS:
-            painted = subject.network(photo, alpha)
+            painted = subject.network(photo, alpha) if alpha else view.stylized
             regions = region_grams(subject.vgg, painted, mask, known - mask)
             row = tuple(relative_distance(g, t, scale) for g in regions for t in targets)
             found.distances[alpha].append(row)
@@ -137,6 +142,7 @@ def table(found: Regions) -> str:
         f1, f2, b1, b2 = found.mean(alpha)
         rows.append(f"{alpha:5.2f}   {f1:15.4f}  {f2:6.4f}     {b1:15.4f}  {b2:6.4f}")
     falls = "yes" if found.falls() else "NO"
+    ours, naive = found.mean_seams()
     return "\n".join(
         [
             f"{len(found.distances[0.0])} photographs with {low} to {high} % foreground;",
@@ -150,14 +156,9 @@ def table(found: Regions) -> str:
             f"mask: IoU {found.mean_iou():.3f}, boundary F {fmean(found.boundaries):.3f} "
             f"({len(found.ious)} photographs)",
             f"seam below the naive composite's: {100 * found.clean_seams():.1f} % "
-            f"({_mean_seams(found)})",
+            f"(gradient across it over that inside, ours {ours:.2f}, naive {naive:.2f})",
         ]
     )
-
-
-def _mean_seams(found: Regions) -> str:
-    ours, naive = (fmean(column) for column in zip(*found.seams, strict=True))
-    return f"gradient across it over that inside, ours {ours:.2f}, naive {naive:.2f}"
 
 
 def figures(found: Regions) -> dict[str, object]:

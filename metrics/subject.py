@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from data.photos import Entry
 from losses import Objective, ObjectiveWeights, PerceptualNetwork
 from models import CheckpointError, StyleNetwork, load_checkpoint, read_header
 
+REGION_SHARE = (0.10, 0.70)  # foreground of the photographs whose regions are compared
 STYLES = Path(__file__).resolve().parent.parent / "assets" / "styles"
 
 
@@ -104,3 +106,20 @@ def read_labelled(entry: Entry, classes: Sequence[int]) -> tuple[Tensor, Tensor,
     photo, labels = read_picture(entry.photo).pixels[None], read_labels(entry.label)[None]
     labels = F.interpolate(labels, photo.shape[-2:], mode="nearest")
     return photo, foreground_mask(labels, classes), (labels != IGNORE).to(torch.float32)
+
+
+def compared(mask: Tensor) -> bool:
+    """Whether a photograph's label has both regions: 10 to 70 % foreground."""
+    return REGION_SHARE[0] <= mask.mean().item() <= REGION_SHARE[1]
+
+
+def choose(entries: Sequence[Entry], classes: Sequence[int], count: int) -> list[Entry]:
+    """The first `count` photographs whose regions are compared.
+
+    Raises PictureError where a file cannot be read, ValueError where no photograph serves.
+    """
+    fits = (entry for entry in entries if compared(read_labelled(entry, classes)[1]))
+    chosen = list(islice(fits, count))
+    if not chosen:
+        raise ValueError("no photograph has 10 to 70 % foreground")
+    return chosen

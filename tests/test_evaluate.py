@@ -13,7 +13,7 @@ import evaluate
 from losses import PerceptualNetwork
 from metrics.edges import boundary_f, seam
 from metrics.objective import closures_worth
-from metrics.regions import Regions, iou, region_grams, relative_distance, style_scale
+from metrics.regions import Regions, iou, region_grams, relative_distance, style_scale, table
 
 
 def test_iou_by_hand() -> None:
@@ -201,3 +201,20 @@ def test_alpha_command(
     argv[argv.index(files[0])] = checkpoint
     assert evaluate.main([str(part) for part in argv]) == 2
     assert "trained for alpha 0 to 1, not one" in capsys.readouterr().err
+
+
+def test_nothing_is_measured_for_a_place_that_cannot_be_written(
+    checkpoint: Path, photo_folder, random_vgg: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "file").write_text("")
+    argv = ["regions", "--checkpoint", checkpoint, "--photos", photo_folder[0]]
+    argv += ["--labels", photo_folder[1], "--vgg-weights", random_vgg]
+    assert evaluate.main([*map(str, argv), "--json", str(tmp_path / "file" / "f.json")]) == 2
+    streams = capsys.readouterr()
+    assert "file" in streams.err and streams.err.count("\n") == 1 and streams.out == ""
+
+
+def test_regions_without_a_seam_are_reported() -> None:
+    row = (0.1, 0.9, 0.9, 0.1)
+    found = Regions({alpha: [row] for alpha in (0.0, 0.25, 0.5, 0.75, 1.0)}, [0.5], [0.4])
+    assert "ours nan, naive nan" in table(found)
