@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,81 +13,19 @@ import torch
 from data.images import PictureError, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
-from metrics import conditioning, objective, peers, regions, solving
+from data.sheet import contact_sheet
+from metrics import conditioning, figures, objective, peers, regions, solving
+from metrics.menu import parser
 from metrics.peer_network import load_peer
 from metrics.subject import Subject
-from models import CheckpointError, git_revision, pick_device, shipped_checkpoints
+from models import (
+    CheckpointError,
+    git_revision,
+    load_checkpoint,
+    pick_device,
+)
 
 Figures = dict[str, Any]
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    p = argparse.ArgumentParser(prog="evaluate.py", description="Measure a trained pair.")
-    questions = p.add_subparsers(dest="question", required=True)
-
-    r = _question(questions, "regions", "who wears what by region and alpha; mask and seam")
-    _add_photos(r)
-
-    o = _question(questions, "objective", "what one forward pass is worth in solver closures")
-    _add_photos(o, count=20)
-    o.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
-    o.add_argument("--closures", type=_positive, default=300, help="the solver's (default: 300)")
-    o.add_argument("--cache", type=Path, default=Path("outputs/solver"),
-                   help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
-
-    a = _question(questions, "alpha", "what one network for every alpha costs")
-    _add_photos(a, count=40)
-    a.add_argument("--fixed", nargs="+", required=True, metavar="CHECKPOINT",
-                   help="networks trained for one alpha each (low = high)")  # fmt: skip
-    a.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
-
-    n = _question(questions, "peers", "ours against the naive pipeline of today")
-    _add_photos(n, count=40)
-    n.add_argument("--peers", type=Path, nargs=2, required=True,
-                   metavar=("FOREGROUND", "BACKGROUND"),
-                   help="fast_neural_style networks of the same styles, safetensors")  # fmt: skip
-    n.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
-
-    s = _question(questions, "solve", "paint photographs by the reference solver")
-    s.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-    s.add_argument("-o", "--output", type=Path, default=Path("outputs/solve"), help="folder")
-    s.add_argument("--force", action="store_true", help="overwrite what exists")
-    s.add_argument("--alpha", type=float, default=0.0, help="0 to 1 (default: 0)")
-    s.add_argument("--size", type=_positive, default=512, help="long side, pixels (default: 512)")
-    s.add_argument("--closures", type=_positive, default=300, help="(default: 300)")
-    s.add_argument("--mask", type=Path, help="matte, white = foreground (default: by --segmenter)")
-    s.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
-    s.add_argument("--setting", choices=("network", "reference"), default="network",
-                   help="the pair's objective on VGG16, or the reference one on VGG19")  # fmt: skip
-    return p
-
-
-def _question(questions: Any, name: str, help: str) -> argparse.ArgumentParser:
-    """A subcommand with what all of them take."""
-    p = questions.add_parser(name, help=help)
-    known = shipped_checkpoints()
-    p.add_argument("--checkpoint", default=known[0] if known else None, help="file or shipped name")
-    p.add_argument("--styles", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
-                   help="the style images (default: those of a shipped pair)")  # fmt: skip
-    p.add_argument("--vgg-weights", type=Path, help="VGG safetensors file (default: fetched)")
-    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    p.add_argument("--json", type=Path, help="write every figure to this file")
-    return p
-
-
-def _add_photos(p: argparse.ArgumentParser, count: int | None = None) -> None:
-    """Labelled photographs; `count`: how many of them by default, None for all."""
-    p.add_argument("--photos", type=Path, required=True, help="folder of photographs")
-    p.add_argument("--labels", type=Path, required=True, help="folder of their VOC index PNGs")
-    if count:
-        p.add_argument("--count", type=_positive, default=count, help=f"(default: {count})")
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of 1 or more")
-    return int(text)
 
 
 def load_subject(args: argparse.Namespace, depth: int = 16) -> Subject:
@@ -109,7 +46,9 @@ def run_regions(args: argparse.Namespace) -> Figures:
 def run_objective(args: argparse.Namespace) -> Figures:
     """The network against the solver: prints the table, returns every figure."""
     entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
-    found = objective.measure(subject, entries, args.count, args.size, args.closures, args.cache)
+    found = objective.measure(
+        subject, entries, args.count, args.size, args.closures, args.cache, args.precision
+    )
     summaries = [
         objective.summarize([c for c in found if c.alpha == alpha]) for alpha in objective.ALPHAS
     ]
@@ -151,6 +90,22 @@ def run_peers(args: argparse.Namespace) -> Figures:
     return peers.figures(found)
 
 
+def run_figures(args: argparse.Namespace) -> Figures:
+    """Write the three contact sheets; returns their files."""
+    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    without_tv = load_checkpoint(args.without_tv, subject.device) if args.without_tv else None
+    sheets = figures.sheets(subject, without_tv, entries)
+    written = []
+    for name, rows in sheets:
+        path = args.output / f"{name}.jpg"
+        with whole_file(path) as part:
+            sheet = contact_sheet(rows, args.height)
+            sheet.save(part, format="JPEG", quality=90, subsampling=0)
+        print(path)
+        written.append(path)
+    return {"files": written}
+
+
 def run_solve(args: argparse.Namespace) -> Figures:
     """Paint by the solver: writes the pictures, returns the terms reached."""
     files = solving.files(args.photos, args.output, args.force)
@@ -187,6 +142,7 @@ RUN = {
     "objective": run_objective,
     "alpha": run_alpha,
     "peers": run_peers,
+    "figures": run_figures,
     "solve": run_solve,
 }
 

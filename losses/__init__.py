@@ -3,8 +3,8 @@
 from .mask import mask_distillation
 from .objective import Objective, ObjectiveWeights, Painting
 from .perceptual import PerceptualNetwork
-from .smoothness import tie, total_variation
-from .style import content_distance, gram, gram_distance
+from .smoothness import total_variation
+from .style import content_distance, gram, gram_distance, style_matrices
 
 __all__ = [
     "Objective",
@@ -15,6 +15,6 @@ __all__ = [
     "gram",
     "gram_distance",
     "mask_distillation",
-    "tie",
+    "style_matrices",
     "total_variation",
 ]

@@ -1,4 +1,4 @@
-"""Total variation, and the tie that holds the blended picture to its branch images."""
+"""Total variation."""
 
 from torch import Tensor
 
@@ -8,13 +8,3 @@ def total_variation(picture: Tensor) -> Tensor:
     down = (picture[..., 1:, :] - picture[..., :-1, :]).abs().mean(dim=(1, 2, 3))
     across = (picture[..., :, 1:] - picture[..., :, :-1]).abs().mean(dim=(1, 2, 3))
     return down + across
-
-
-def tie(stylized: Tensor, foreground: Tensor, background: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference between the blended picture and the merge of the branch images.
-
-    Pictures `(B, 3, H, W)`, mask `(B, 1, H, W)`, all in [0, 1]; returns `(B,)`. The merge is the
-    target: no gradient flows into the branch images, which have their own terms.
-    """
-    merged = (mask * foreground + (1 - mask) * background).detach()
-    return (stylized - merged).abs().mean(dim=(1, 2, 3))

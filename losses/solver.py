@@ -10,7 +10,7 @@ from .objective import ObjectiveWeights, Painting
 
 Evaluate = Callable[[Tensor, Painting], dict[str, Tensor]]
 HISTORY = 20  # updates that L-BFGS remembers
-SOLVER_VERSION = 1  # one more whenever the same input would give other images
+SOLVER_VERSION = 2  # one more whenever the same input would give other images
 
 # Layers of the reference setting, before their ReLU.
 REFERENCE_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
@@ -40,12 +40,12 @@ def reference_weights(height: int, width: int) -> ObjectiveWeights:
     return ObjectiveWeights(
         style_weight=1e6,
         content_weight=1.0,
-        branch_content_weight=0.0,
         tv_weight=8.5e-5 * 3 * height * width,
-        tie_weight=0.0,
         style_layers=REFERENCE_LAYERS,
         style_layer_weights=(1.0,) * len(REFERENCE_LAYERS),
         content_layer="conv2_2",
+        covariance_weight=0.0,
+        guided_style=False,
     )
 
 
@@ -101,7 +101,7 @@ def solve(
 def _painting(images: Tensor, mask: Tensor, alpha: float) -> Painting:
     first, second = images.split(1)
     share = torch.full((1,), alpha, device=images.device)
-    return Painting(mask * first + (1 - mask) * second, first, second, share, mask)
+    return Painting(mask * first + (1 - mask) * second, share, mask, first, second)
 
 
 @torch.no_grad()

@@ -25,15 +25,39 @@ def gram(features: Tensor, mask: Tensor | None = None) -> Tensor:
         return torch.einsum("bcn,bdn->bcd", weighted, flat) / (channels * places)
 
 
+def style_matrices(
+    features: Tensor, mask: Tensor | None = None, covariance_weight: float = 0.0
+) -> Tensor:
+    """What a layer says of the style: the Gram matrix, and that of the activations' deviations.
+
+    A Gram matrix is mostly the product of the means and hardly sees how far the activations swing:
+    colours and contrast come out tame. The second one is the covariance, `G - mu mu^T / C`.
+    Arguments as of `gram`; `covariance_weight`: of its distance, against that of the first.
+    Returns `(B, 2, C, C)`, float32.
+    """
+    second_moment = gram(features, mask)
+    with torch.autocast(features.device.type, enabled=False):
+        x = features.float()
+        if mask is None:
+            mean = x.mean(dim=(2, 3))
+        else:
+            places = mask.float().sum(dim=(2, 3)).clamp_min(1e-6)
+            mean = (x * mask.float()).sum(dim=(2, 3)) / places
+        outer = mean[:, :, None] * mean[:, None, :] / features.shape[1]
+        covariance = second_moment - outer
+    return torch.stack([second_moment, covariance_weight**0.5 * covariance], dim=1)
+
+
 def gram_distance(grams: Grams, targets: Grams, scales: Mapping[str, float]) -> Tensor:
     """Distance of each picture to a style: `sum_l scale_l * mean((G_l - T_l)^2)`, `(B,)`.
 
-    `grams`: `(B, C, C)` by layer; `targets`: `(1, C, C)` by layer.
+    `grams`: `(B, ..., C, C)` by layer, `targets`: `(1, ..., C, C)`; where there are several
+    matrices, their means are added.
     """
-    terms = [
-        scale * (grams[layer] - targets[layer]).square().mean(dim=(1, 2))
-        for layer, scale in scales.items()
-    ]
+    terms = []
+    for layer, scale in scales.items():
+        apart = (grams[layer] - targets[layer]).square().mean(dim=(-2, -1))
+        terms.append(scale * apart.view(len(apart), -1).sum(dim=1))
     return torch.stack(terms).sum(dim=0)
 
 

@@ -17,6 +17,7 @@ from data.images import resize, sha256, short_side, whole_file
 from data.photos import Entry
 from losses import Objective, Painting
 from losses.solver import SOLVER_VERSION, solve
+from models import PRECISIONS
 
 from .subject import Subject, choose, read_labelled
 
@@ -94,25 +95,28 @@ def measure(
     size: int,
     closures: int,
     cache: Path,
+    precision: str = "fp32",
 ) -> list[Comparison]:
     """Compare on the first `count` photographs with 10 to 70 % foreground, at every alpha.
 
     `size`: short side, pixels; `closures`: the solver's most; `cache`: folder that keeps what the
-    solver reached, so that another network for the same paintings need not wait for it again.
+    solver reached, so that another network for the same paintings need not wait for it again;
+    `precision`: fp32, bf16 or fp16, of networks and solver (Gram matrices are float32 always).
     Both get the labels' mask. Raises PictureError where a file cannot be read, ValueError where
     no photograph serves.
     """
     objective = subject.objective()
     marks = (*[mark for mark in MARKS if mark < closures], closures)
-    chosen = choose(entries, subject.classes, count)
+    chosen, lower = choose(entries, subject.classes, count), PRECISIONS[precision]
     found = []
     bar = tqdm(total=len(chosen) * len(ALPHAS) * closures, unit="closure", disable=None)
     for entry in chosen:
         photo, mask = prepare(subject, entry, size)
         for alpha in ALPHAS:
-            painted = evaluate_network(subject, objective, photo, mask, alpha)
-            file = cache / f"{_key(subject, entry, size, alpha, marks)}.json"
-            solved = _cached(file) or _solve(objective, photo, mask, alpha, marks, bar, file)
+            file = cache / f"{_key(subject, entry, size, alpha, marks, precision)}.json"
+            with torch.autocast(subject.kind, lower, enabled=lower != torch.float32):
+                painted = evaluate_network(subject, objective, photo, mask, alpha)
+                solved = _cached(file) or _solve(objective, photo, mask, alpha, marks, bar, file)
             found.append(Comparison(entry.photo.name, alpha, painted, solved))
             bar.n = len(found) * closures
             bar.refresh()
@@ -127,7 +131,7 @@ def evaluate_network(
     """The weighted terms of what the network makes of a photograph under a given mask."""
     view = subject.network.inspect(photo, alpha, mask)
     share = torch.full((1,), alpha, device=photo.device)
-    painting = Painting(view.stylized, view.foreground, view.background, share, mask)
+    painting = Painting(view.stylized, share, mask, view.foreground, view.background)
     return {name: value.item() for name, value in objective(photo, painting).items()}
 
 
@@ -165,11 +169,11 @@ def _cached(file: Path) -> dict[int, Terms] | None:
         raise ValueError(f"{file}: damaged ({error}); delete it") from error
 
 
-def _key(subject: Subject, entry: Entry, size: int, alpha: float, marks: Sequence[int]) -> str:
+def _key(subject: Subject, entry: Entry, *settings: object) -> str:
     """Everything that the solver's figures hang on."""
     files = [sha256(path) for path in (entry.photo, entry.label, *subject.style_files)]
-    settings = [size, alpha, *marks, subject.style_size, *subject.classes, SOLVER_VERSION]
-    text = json.dumps([files, subject.vgg.fingerprint(), settings, asdict(subject.weights())])
+    pair = [subject.style_size, subject.classes, subject.vgg.fingerprint()]
+    text = json.dumps([files, pair, settings, SOLVER_VERSION, asdict(subject.weights())])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

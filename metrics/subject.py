@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -27,9 +28,10 @@ class Subject:
     checkpoint: str
     header: dict[str, Any]
     network: StyleNetwork
-    vgg: PerceptualNetwork
     style_files: tuple[Path, Path]  # the foreground's and the background's
     device: str
+    vgg_weights: Path | None = None  # as of PerceptualNetwork
+    depth: int = 16  # of VGG
 
     @classmethod
     def load(
@@ -42,19 +44,32 @@ class Subject:
     ) -> Self:
         """`styles`: the two images, None for those that come with the project; `depth`: of VGG.
 
-        Raises CheckpointError, OSError or ValueError where a part is missing or damaged.
+        Raises CheckpointError or OSError where the checkpoint or a painting cannot be had.
         """
         network, header = load_checkpoint(checkpoint, device), read_header(checkpoint)
         if not {"training", "styles", "objective"} <= header.keys():
             raise CheckpointError(f"{checkpoint}: does not name its styles; use one of train.py's")
         first, second = styles or [find_style(style, STYLES) for style in header["styles"]]
-        vgg = PerceptualNetwork(vgg_weights, depth).to(device)
-        return cls(str(checkpoint), header, network, vgg, (Path(first), Path(second)), device)
+        files = (Path(first), Path(second))
+        return cls(str(checkpoint), header, network, files, device, vgg_weights, depth)
+
+    @cached_property
+    def vgg(self) -> PerceptualNetwork:
+        """What judges, fetched when it is first asked for.
+
+        Raises OSError or ValueError where its weights cannot be had.
+        """
+        return PerceptualNetwork(self.vgg_weights, self.depth).to(self.device)
 
     @property
     def classes(self) -> tuple[int, ...]:
         """VOC classes that the pair takes for foreground."""
         return foreground_classes(self.header["training"]["foreground"])
+
+    @property
+    def kind(self) -> str:
+        """The device's type, as autocast wants it."""
+        return self.device.partition(":")[0]
 
     @property
     def style_size(self) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from .config import NetworkConfig
 from .network import StyleNetwork
 
-FORMAT_VERSION = 2  # 2: the mask branch has DeepLab's head
+FORMAT_VERSION = 3  # 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 
 Header = dict[str, Any]

@@ -91,7 +91,7 @@ class StyledResidual(nn.Module):
 
 
 class StyledUpsample(nn.Module):
-    """Nearest 2x, convolution, the place's own scale and shift, ReLU.
+    """Nearest 2x, convolution and a look at the photograph, the place's scale and shift, ReLU.
 
     There is no norm here on purpose: without statistics over the picture, a place is decoded
     in the blended picture just as in its branch image, and only the seam is left to be painted.
@@ -100,10 +100,14 @@ class StyledUpsample(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = conv(in_channels, out_channels, 3)
+        # Light, dark and fine detail do not survive norms and a quarter of the size: the
+        # photograph itself tells them, from nothing at the start.
+        self.photo = conv(3, out_channels, 3)
+        nn.init.zeros_(self.photo.weight)
         self.style = StyleAffine(out_channels)
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`weight`: share of the first style, `(B, 1, 2h, 2w)`."""
-        x = self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+    def forward(self, x: Tensor, weight: Tensor, photo: Tensor) -> Tensor:
+        """`weight`: share of the first style, `(B, 1, 2h, 2w)`; `photo`: `(B, 3, 2h, 2w)`."""
+        x = self.conv(F.interpolate(x, scale_factor=2, mode="nearest")) + self.photo(photo)
         gamma, beta = self.style(weight)
         return F.relu(torch.addcmul(beta, x, gamma).to(x.dtype))

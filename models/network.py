@@ -6,7 +6,7 @@ picture, small -> mask branch + edges from the encoder  -> m
 m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +30,25 @@ class Inspection(NamedTuple):
     mask: Tensor  # (B, 1, H, W), 1 = foreground
 
 
-class Branches(NamedTuple):
-    """Features of the two style branches, `(B, 4 * width, H/4, W/4)`."""
+class Seen(NamedTuple):
+    """What there is to decode."""
 
-    first: Tensor
-    second: Tensor
+    first: Tensor  # (B, 4 * width, h, w), features of style branch 1
+    second: Tensor  # of style branch 2
+    photo: Tensor  # (B, 3, 4h, 4w), what is painted
+    region: Tensor  # (B, 1, 4h, 4w) in [0, 1], the foreground, given or learned
+    share: Tensor  # (B, 1, 1, 1), of the other style in the mixture
+    frame: Frame  # where the picture lies in it
+
+    def part(self, cells: Frame) -> Self:
+        """A rectangle of the feature grid; the frame is the caller's to keep."""
+        pixels = cells.pixels()
+        return self._replace(
+            first=cells.cut(self.first),
+            second=cells.cut(self.second),
+            photo=pixels.cut(self.photo),
+            region=pixels.cut(self.region),
+        )
 
 
 class StyleNetwork(nn.Module):
@@ -66,20 +80,19 @@ class StyleNetwork(nn.Module):
         alpha: Tensor | float,
         mask: Tensor | None = None,
         swap: bool = False,
+        surroundings: int = 0,
     ) -> Tensor:
         """Stylize a batch of pictures in one pass.
 
         `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `alpha`: a number or `(B,)` in
         [0, 1]; `mask`: `(B, 1, H, W)` in [0, 1], 1 = foreground, instead of the learned one;
-        `swap`: the foreground in style 2 and the background in style 1.
+        `swap`: the foreground in style 2 and the background in style 1; `surroundings`: pixels on
+        each side of `content`, a multiple of 4, that are looked at and not painted: what is
+        returned is smaller by them (a training crop knows what lies around it).
         Returns `(B, 3, H, W)` in [0, 1]. Raises ValueError where a shape or alpha is off.
         """
-        frame, padded, share = self._prepare(content, alpha, mask)
-        features = self.encoder(padded)
-        region = self._region(content, frame, features, mask)
-        focus, frame = frame.focus(*features.shape[-2:])
-        branches = Branches(*map(focus.cut, self.branches(features, share)))
-        return frame.cut(self.decode(branches, share, _style1(focus.pixels().cut(region), swap)))
+        seen = self._look(content, alpha, mask, surroundings)
+        return seen.frame.cut(self.decode(seen, _style1(seen.region, swap)))
 
     def inspect(
         self,
@@ -87,28 +100,20 @@ class StyleNetwork(nn.Module):
         alpha: Tensor | float,
         mask: Tensor | None = None,
         swap: bool = False,
-        surroundings: int = 0,
     ) -> Inspection:
         """The blended picture together with both branch images and the mask.
 
-        Arguments and errors as for a plain call. `surroundings`: pixels on each side of
-        `content`, a multiple of 4, that are looked at and not painted: what is returned is
-        smaller by them (a training crop knows what lies around it).
+        Arguments and errors as for a plain call.
         """
-        frame, padded, share = self._prepare(content, alpha, mask)
-        features = self.encoder(padded)
-        region = self._region(content, frame, features, mask)
-        focus, frame = frame.shrink(surroundings).focus(*features.shape[-2:])
-        branches = Branches(*map(focus.cut, self.branches(features, share)))
-        region = focus.pixels().cut(region)
-        everywhere = torch.ones_like(region)
+        seen = self._look(content, alpha, mask)
+        everywhere = torch.ones_like(seen.region)
         outputs = (
-            self.decode(branches, share, _style1(region, swap)),
-            self.decode(branches, share, _style1(everywhere, swap)),
-            self.decode(branches, share, _style1(torch.zeros_like(region), swap)),
-            region,
+            self.decode(seen, _style1(seen.region, swap)),
+            self.decode(seen, _style1(everywhere, swap)),
+            self.decode(seen, _style1(torch.zeros_like(seen.region), swap)),
+            seen.region,
         )
-        return Inspection(*map(frame.cut, outputs))
+        return Inspection(*map(seen.frame.cut, outputs))
 
     def mask_logits(self, content: Tensor) -> Tensor:
         """Foreground logits `(B, 1, H, W)` of the mask branch; the encoder takes no gradient."""
@@ -117,42 +122,56 @@ class StyleNetwork(nn.Module):
             features = self.encoder(padded)
         return self._logits(content, frame, features)
 
-    def branches(self, features: Tensor, share: Tensor) -> Branches:
+    def branches(self, features: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks."""
         f1 = f2 = self.shared(features)
         for block1, block2 in zip(self.branch1, self.branch2, strict=True):
             f1, f2 = block1(f1, 1 - share), block2(f2, share)
-        return Branches(f1, f2)
+        return f1, f2
 
-    def decode(self, branches: Branches, share: Tensor, mask: Tensor) -> Tensor:
+    def decode(self, seen: Seen, mask: Tensor) -> Tensor:
         """Merge the features by style 1's region and paint every place in its style.
 
-        `branches`: `(B, 4 * width, h, w)` each; `share`: `(B, 1, 1, 1)`; `mask`: where style 1
-        goes, `(B, 1, 4h, 4w)` in [0, 1]. Returns `(B, 3, 4h, 4w)` in [0, 1].
+        `mask`: where style 1 goes, `(B, 1, 4h, 4w)` in [0, 1], for features `(B, 4 * width, h, w)`.
+        Returns `(B, 3, 4h, 4w)` in [0, 1].
 
         Large pictures are decoded in strips where nothing learns: there are no statistics in the
         decoder, so the strips' overlap makes the result the same, in bounded memory.
         """
-        height, width = branches.first.shape[-2:]
+        height, width = seen.first.shape[-2:]
         rows = max(STRIP_PIXELS // (STRIDE * STRIDE * width), 4 * HALO)
-        learns = branches.first.requires_grad or torch.compiler.is_exporting()
+        learns = seen.first.requires_grad or torch.compiler.is_exporting()
         if learns or height <= rows + 2 * HALO:
-            return self._decode(branches, share, mask)
+            return self._decode(seen, mask)
         strips = []
         for top in range(0, height, rows):
-            above, below = max(top - HALO, 0), min(top + rows + HALO, height)
-            part = Branches(*[f[..., above:below, :] for f in branches])
-            strip = self._decode(part, share, mask[..., STRIDE * above : STRIDE * below, :])
-            start = STRIDE * (top - above)
+            part = Frame(rows + 2 * HALO, width, max(top - HALO, 0))
+            strip = self._decode(seen.part(part), part.pixels().cut(mask))
+            start = STRIDE * (top - part.top)
             strips.append(strip[..., start : start + STRIDE * rows, :])
         return torch.cat(strips, dim=2)
 
-    def _decode(self, branches: Branches, share: Tensor, mask: Tensor) -> Tensor:
-        quarter = F.avg_pool2d(mask, 4)
-        x = torch.lerp(branches.second, branches.first, quarter.to(branches.first.dtype))
-        x = self.up1(x, _first_style(F.avg_pool2d(mask, 2), share))
-        x = self.up2(x, _first_style(mask, share))
+    def _decode(self, seen: Seen, mask: Tensor) -> Tensor:
+        half, quarter = F.avg_pool2d(mask, 2), F.avg_pool2d(mask, 4)
+        x = torch.lerp(seen.second, seen.first, quarter.to(seen.first.dtype))
+        x = self.up1(x, _first_style(half, seen.share), F.avg_pool2d(seen.photo, 2))
+        x = self.up2(x, _first_style(mask, seen.share), seen.photo)
         return torch.sigmoid(self.to_rgb(x).float())
+
+    def _look(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None,
+        surroundings: int = 0,
+    ) -> Seen:
+        """Everything but the decoder, for the cells that have to be decoded."""
+        frame, padded, share = self._prepare(content, alpha, mask)
+        features = self.encoder(padded)
+        region = self._region(content, frame, features, mask)
+        cells, frame = frame.shrink(surroundings).focus(*features.shape[-2:])
+        first, second = self.branches(features, share)
+        return Seen(first, second, padded, region, share, frame).part(cells)
 
     def _logits(self, content: Tensor, frame: Frame, features: Tensor) -> Tensor:
         """The mask branch on the picture without its margins, at the picture's size."""

@@ -12,10 +12,10 @@ from losses import (
     gram,
     gram_distance,
     mask_distillation,
-    tie,
+    style_matrices,
     total_variation,
 )
-from losses.objective import shown
+from losses.objective import presence
 
 
 def test_gram_by_hand() -> None:
@@ -46,10 +46,30 @@ def test_gram_stays_float32_under_autocast() -> None:
     assert torch.allclose(result, torch.full((1, 2, 2), 300.0**2 / 2))
 
 
+def test_style_matrices_by_hand() -> None:
+    # Rows (1, 3) and (2, 2): means 2 and 2, deviations (-1, 1) and (0, 0).
+    features = torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]]])
+    second_moment, covariance = style_matrices(features, covariance_weight=4.0)[0]
+    assert torch.allclose(second_moment, torch.tensor([[10.0, 8.0], [8.0, 8.0]]) / 4)
+    assert torch.allclose(covariance, 2 * torch.tensor([[2.0, 0.0], [0.0, 0.0]]) / 4)
+
+
+def test_style_matrices_within_a_mask_are_those_of_the_cut_out() -> None:
+    features, mask = torch.rand(1, 3, 4, 6), torch.zeros(1, 1, 4, 6)
+    mask[..., :2] = 1
+    inside = style_matrices(features, mask, 4.0)
+    assert torch.allclose(inside, style_matrices(features[..., :2], None, 4.0), atol=1e-6)
+    shifted = style_matrices(features + 5, mask, 4.0)
+    assert torch.allclose(inside[:, 1], shifted[:, 1], atol=1e-4)  # a mean is no deviation
+    assert not torch.allclose(inside[:, 0], shifted[:, 0])
+
+
 def test_gram_distance_by_hand() -> None:
     grams = {"a": torch.ones(1, 2, 2), "b": torch.zeros(1, 1, 1)}
     targets = {"a": torch.zeros(1, 2, 2), "b": torch.full((1, 1, 1), 3.0)}
     assert gram_distance(grams, targets, {"a": 2.0, "b": 1.0}).item() == 2.0 * 1 + 9
+    both = {"a": torch.tensor([1.0, 2.0]).view(1, 2, 1, 1)}  # two matrices: added
+    assert gram_distance(both, {"a": torch.zeros(1, 2, 1, 1)}, {"a": 3.0}).item() == 3 * (1 + 4)
 
 
 def test_content_distance_by_hand() -> None:
@@ -68,17 +88,6 @@ def test_total_variation_of_a_ramp_and_of_a_plain() -> None:
     ramp = torch.arange(5.0).expand(1, 1, 4, 5)  # 1 across, 0 down
     assert total_variation(ramp).item() == 1.0
     assert total_variation(torch.full((1, 3, 8, 8), 0.3)).item() == 0.0
-
-
-def test_tie_by_hand_and_its_gradient() -> None:
-    foreground = torch.full((1, 3, 2, 2), 1.0, requires_grad=True)
-    background = torch.zeros(1, 3, 2, 2, requires_grad=True)
-    stylized = torch.full((1, 3, 2, 2), 0.75, requires_grad=True)
-    value = tie(stylized, foreground, background, torch.full((1, 1, 2, 2), 0.25))
-    assert value.item() == pytest.approx(0.5)
-    value.sum().backward()
-    assert foreground.grad is None and background.grad is None
-    assert stylized.grad is not None
 
 
 def test_mask_distillation_ends() -> None:
@@ -114,7 +123,7 @@ def painting(alpha: float, foreground: torch.Tensor, background: torch.Tensor) -
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., :16] = 1
     merged = mask * foreground + (1 - mask) * background
-    return Painting(merged, foreground, background, torch.tensor([alpha]), mask)
+    return Painting(merged, torch.tensor([alpha]), mask, foreground, background)
 
 
 def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Objective) -> None:
@@ -122,7 +131,7 @@ def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Object
     half = objective(photo, painting(0.5, one, two))
     whole = objective(photo, painting(1.0, one, two))
     none = objective(photo, painting(0.0, one, two))
-    assert set(half) == {"style", "blend", "content", "branch_content", "tv", "tie"}
+    assert set(half) == {"style", "blend", "content", "tv"}
     assert none["blend"].item() == 0
     assert whole["blend"].item() == pytest.approx(2 * half["blend"].item())
     assert whole["style"].item() == pytest.approx(none["style"].item())
@@ -130,7 +139,7 @@ def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Object
 
 def test_style_term_vanishes_for_the_paintings_and_the_blend_for_exchanged_ones(random_vgg) -> None:
     one, two = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32) * 0.3
-    weights = ObjectiveWeights(guided_style=False)  # the whole of a branch image
+    weights = ObjectiveWeights(guided_style=False)  # the whole of both branch images
     objective = Objective(PerceptualNetwork(random_vgg), (one, two), weights)
     right = objective(one, painting(1.0, one, two))
     crossed = objective(one, painting(1.0, two, one))
@@ -139,50 +148,59 @@ def test_style_term_vanishes_for_the_paintings_and_the_blend_for_exchanged_ones(
     assert crossed["style"].item() == pytest.approx(right["blend"].item(), rel=1e-4)
 
 
-def plain_features(
-    mask: torch.Tensor, shown: tuple[float, float], hidden: float
-) -> dict[str, torch.Tensor]:
-    """Features of both branch images: plain where they are shown, plain where they are not."""
-    inside, outside = mask * shown[0] + (1 - mask) * hidden, (1 - mask) * shown[1] + mask * hidden
-    both = torch.cat([inside, outside])
-    return {name: both.expand(-1, 2, -1, -1) for name in ObjectiveWeights().style_layers}
-
-
-def test_guided_style_looks_at_what_is_shown(random_vgg) -> None:
+def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg) -> None:
+    layers = ObjectiveWeights().style_layers
     styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
-    vgg, mask = PerceptualNetwork(random_vgg), painting(0.0, *styles).mask
+    guided = Objective(PerceptualNetwork(random_vgg), styles, ObjectiveWeights())
+    # Gram matrices of features that are 3 and 5 everywhere, two channels: 9 / 2 and 25 / 2.
+    guided.targets = [
+        dict.fromkeys(layers, torch.full((1, 2, 2, 2), value**2 / 2)) for value in (3.0, 5.0)
+    ]
+    for target in guided.targets:
+        for matrices in target.values():
+            matrices[:, 1] = 0  # plain: no deviations
+    view = painting(0.0, *styles)
+    features = (view.mask * 3.0 + (1 - view.mask) * 5.0).expand(-1, 2, -1, -1)
+    own, crossed = guided.style_terms(view, dict.fromkeys(layers, features))
+    assert own.item() == pytest.approx(0, abs=1e-6)
+    # Each layer is (25 - 9) / 2 = 8 off in every entry, in either region; the layers weigh 12.
+    assert crossed.item() == pytest.approx(2 * 12 * 8**2)
+
+
+def test_guided_style_needs_no_branch_images_and_whole_style_judges_them_alone(random_vgg) -> None:
+    vgg, photo = PerceptualNetwork(random_vgg), torch.rand(1, 3, 32, 32)
+    styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
     guided = Objective(vgg, styles, ObjectiveWeights())
     whole = Objective(vgg, styles, ObjectiveWeights(guided_style=False))
-    for objective in (guided, whole):
-        # Gram matrices of features that are 3 and 5 everywhere, two channels: 9 / 2 and 25 / 2.
-        objective.targets = [
-            dict.fromkeys(objective.weights.style_layers, torch.full((1, 2, 2), value**2 / 2))
-            for value in (3.0, 5.0)
-        ]
-    features = plain_features(mask, shown=(3.0, 5.0), hidden=0.0)
-    own, crossed = guided.style_terms(features, mask)
-    assert own.item() == pytest.approx(0, abs=1e-6)
-    # Each layer is (25 - 9) / 2 = 8 off in every entry, for either image; the layers weigh 12.
-    assert crossed.item() == pytest.approx(2 * 12 * 8**2)
-    # Over the whole, half of it empty, each Gram matrix is half of its target.
-    own, _ = whole.style_terms(features, mask)
-    assert own.item() == pytest.approx(12 * ((4.5 / 2) ** 2 + (12.5 / 2) ** 2))
+    view = painting(0.5, *styles)
+    bare = view._replace(foreground=None, background=None)
+    assert guided(photo, bare)["style"] == guided(photo, view)["style"]
+    other = view._replace(stylized=torch.rand(1, 3, 32, 32))
+    assert whole(photo, other)["style"] == whole(photo, view)["style"]
+    assert guided(photo, other)["style"] != guided(photo, view)["style"]
 
 
-def test_a_small_region_counts_as_the_whole() -> None:
-    mask = torch.zeros(2, 1, 10, 10)
-    mask[0, :, 0, :9] = 1  # 9 %
-    mask[1, :, :4] = 1
-    places = shown(mask)
-    assert places.shape == (4, 1, 10, 10)
-    assert (places[0] == 1).all() and torch.equal(places[1], mask[1])
-    assert torch.equal(places[2], 1 - mask[0]) and torch.equal(places[3], 1 - mask[1])
+def test_a_small_region_counts_for_what_it_is() -> None:
+    mask = torch.zeros(3, 1, 10, 10)
+    mask[1, :, 0, :5] = 1  # 5 %
+    mask[2, :, :4] = 1
+    assert presence(mask).tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_an_empty_region_adds_nothing(objective: Objective) -> None:
+    photo, view = torch.rand(1, 3, 32, 32), painting(1.0, *torch.rand(2, 1, 3, 32, 32))
+    everywhere = view._replace(mask=torch.ones_like(view.mask))
+    terms = objective(photo, everywhere)
+    features = objective.vgg(view.stylized, objective.weights.style_layers)
+    grams = objective.grams(features)
+    own, crossed = (gram_distance(grams, t, objective.scales) for t in objective.targets)
+    assert terms["style"].item() == pytest.approx(4e4 * own.item(), rel=1e-4)
+    assert terms["blend"].item() == pytest.approx(4e4 * crossed.item(), rel=1e-4)
 
 
 def test_content_vanishes_for_the_photograph(objective: Objective) -> None:
     photo = torch.rand(1, 3, 32, 32)
     terms = objective(photo, painting(0.0, photo, photo))
-    for name in ("content", "branch_content", "tie"):
-        assert terms[name].item() == pytest.approx(0, abs=1e-6)
+    assert terms["content"].item() == pytest.approx(0, abs=1e-6)
     expected = ObjectiveWeights().tv_weight * total_variation(photo).item()
     assert terms["tv"].item() == pytest.approx(expected, rel=1e-5)

@@ -165,14 +165,27 @@ def test_mask_is_decided_by_gain_and_bias(network: StyleNetwork) -> None:
 def test_surroundings_are_seen_and_not_painted(network: StyleNetwork) -> None:
     network.train()  # no margin of its own: the same picture with and without
     content, mask = torch.rand(1, 3, 112, 96), (torch.rand(1, 1, 112, 96) > 0.5).float()
-    whole = network.inspect(content, 0.3, mask)
-    inner = network.inspect(content, 0.3, mask, surroundings=24)
-    for full, part in zip(whole, inner, strict=True):
-        torch.testing.assert_close(part, full[..., 24:-24, 24:-24], rtol=0, atol=1e-5)
+    whole = network(content, 0.3, mask)
+    inner = network(content, 0.3, mask, surroundings=24)
+    torch.testing.assert_close(inner, whole[..., 24:-24, 24:-24], rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="multiple of 4"):
-        network.inspect(content, 0.3, mask, surroundings=6)
+        network(content, 0.3, mask, surroundings=6)
     with pytest.raises(ValueError, match="multiple of 4"):
-        network.inspect(content, 0.3, mask, surroundings=48)
+        network(content, 0.3, mask, surroundings=48)
+
+
+def test_decoder_sees_the_photograph_at_its_place(network: StyleNetwork) -> None:
+    for stage in (network.up1, network.up2):
+        assert stage.photo.weight.eq(0).all()  # it begins without
+        torch.nn.init.normal_(stage.photo.weight)
+    seen = network._look(torch.rand(1, 3, 64, 64), 0.0, torch.ones(1, 1, 64, 64))
+    changed = seen.photo.clone()
+    changed[..., 40:44, 20:24] += 0.5
+    before, after = (network.decode(s, s.region) for s in (seen, seen._replace(photo=changed)))
+    moved = (after - before).abs().sum(dim=(0, 1))
+    assert moved[40:44, 20:24].min() > 0
+    moved[30:54, 10:34] = 0  # its own cells and the decoder's reach
+    assert moved.max() == 0
 
 
 def test_backbone_has_no_batch_norm_left() -> None:

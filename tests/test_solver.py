@@ -56,7 +56,7 @@ def test_takes_the_steps_of_one_long_run(objective: Objective) -> None:
         optimizer.zero_grad()
         one, two = images.split(1)
         merged = MASK * one + (1 - MASK) * two
-        painting = Painting(merged, one, two, torch.tensor([0.5]), MASK)
+        painting = Painting(merged, torch.tensor([0.5]), MASK, one, two)
         loss = sum(term.sum() for term in objective(CONTENT, painting).values())
         loss.backward()
         values.append(loss.item())
@@ -89,7 +89,7 @@ def test_reference_setting() -> None:
     summed = 3 * (63 * 48 + 64 * 47)  # every neighbour differs by one
     term = weights.tv_weight * total_variation(board)
     assert term.item() == pytest.approx(8.5e-5 * summed, rel=0.03)
-    assert weights.content_layer == "conv2_2" and weights.tie_weight == 0
+    assert weights.content_layer == "conv2_2" and not weights.guided_style
     assert (weights.style_weight, weights.content_weight) == (1e6, 1)
     assert weights.style_layers == ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
     assert weights.style_layer_weights == (1.0,) * 5

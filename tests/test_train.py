@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -155,7 +154,7 @@ def test_tensorboard_holds_every_term_and_a_grid(command, tmp_path: Path) -> Non
 
     assert train.main(command("run", steps=2)) == 0
     events = EventAccumulator(str(tmp_path / "run")).Reload()
-    terms = {"style", "blend", "content", "branch_content", "tv", "tie", "mask", "total"}
+    terms = {"style", "blend", "content", "tv", "mask", "total"}
     expected = {f"terms/{t}" for t in terms} | {"run/learning_rate", "run/pictures_per_second"}
     assert set(events.Tags()["scalars"]) == expected
     values = {t: events.Scalars(f"terms/{t}")[0].value for t in terms}
@@ -304,18 +303,18 @@ def test_real_material_learns(shared: Path, command, tmp_path: Path) -> None:
         photo_size=128,
         crop_size=64,
         late_crop_size=64,
-        steps=24,
-        warmup=5,
-        log_steps=8,
+        steps=36,
+        warmup=4,
+        log_steps=12,
+        style_size=288,
+        alpha_high=0,
         precision="bf16",
     )
-    began = time.monotonic()
     done = run(argv, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    totals = [
-        sum(float(value) for value in re.findall(r" (\d+\.\d+)", line.partition("|")[0]))
-        for line in done.stderr.splitlines()
-        if line.startswith("step ")
-    ]
-    assert len(totals) == 3
-    assert totals[-1] < 0.85 * totals[0], f"{totals} after {time.monotonic() - began:.0f} s"
+    lines = [line for line in done.stderr.splitlines() if line.startswith("step ")]
+    terms = [dict(re.findall(r"(\w+) (\d+\.\d+)", line.partition("|")[0])) for line in lines]
+    assert len(terms) == 3
+    for name, share in (("style", 0.9), ("mask", 0.85)):
+        first, *_, last = (float(row[name]) for row in terms)
+        assert last < share * first, f"{name} {first} to {last}"

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from data.hub import fetch_hub_photos
@@ -17,6 +18,7 @@ from data.photos import Entry, PhotoDataset, PositionSampler, label_jobs
 from losses import Objective, PerceptualNetwork
 from models import MARGIN, SIZES, StyleNetwork, load_checkpoint, pretrained_backbone, read_header
 
+from .muon import Muon, is_kernel
 from .settings import TrainConfig
 
 
@@ -135,6 +137,15 @@ def set_up(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     backbone.requires_grad_(config.train_backbone)
     head.requires_grad_(config.train_backbone or not head.taken)
     return network.to(memory_format=torch.channels_last)
+
+
+def build_optimizers(
+    parameters: Sequence[nn.Parameter], learning_rate: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for the convolutions' kernels, Adam for the rest."""
+    kernels = [p for p in parameters if is_kernel(p)]
+    others = [p for p in parameters if not is_kernel(p)]
+    return [Muon(kernels, learning_rate), torch.optim.Adam(others, learning_rate)]
 
 
 def build_objective(config: TrainConfig, device: str) -> Objective:

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from data.masks import foreground_classes
 from data.photos import Sample
 from losses import Painting
-from models import PRECISIONS, Inspection, StyleNetwork, git_revision, save_checkpoint
+from models import PRECISIONS, StyleNetwork, git_revision, save_checkpoint
 
 from . import build
 from .settings import TrainConfig
@@ -31,14 +31,14 @@ class TrainingPass(nn.Module):
         super().__init__()
         self.network, self.surroundings = network, config.surroundings
         # The mask branch is left alone: on a CPU, compiled it is slower (measured: 159 to 107 ms).
-        self.inspect = torch.compile(network.inspect) if config.compile else network.inspect
+        self.paint = torch.compile(network.forward) if config.compile else network.forward
 
     def forward(
         self, crop: Tensor, alpha: Tensor, mask: Tensor, photo: Tensor
-    ) -> tuple[Inspection, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """The painter on a crop under the teacher's mask, the mask branch on the photograph."""
-        view = self.inspect(crop, alpha, mask, surroundings=self.surroundings)
-        return view, self.network.mask_logits(photo)
+        stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings)
+        return stylized, self.network.mask_logits(photo)
 
 
 class Learner:
@@ -62,7 +62,7 @@ class Learner:
         self.objective = build.build_objective(config, device)
         self.average = Average(self.network, config.ema)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(self.trained, config.learning_rate)
+        self.optimizers = build.build_optimizers(self.trained, config.learning_rate)
         scaled = config.precision == "fp16" and self.kind == "cuda"
         self.scaler = torch.amp.GradScaler(self.kind, enabled=scaled)
         self.learn = self._wrap(TrainingPass(self.network, config).train())
@@ -73,7 +73,7 @@ class Learner:
 
     def _load(self) -> None:
         self.step, self.pictures = load_state(
-            Path(self.config.output), self.network, self.average, self.optimizer, self.scaler
+            Path(self.config.output), self.network, self.average, self.optimizers, self.scaler
         )
         # --foreground may have changed since.
         head = self.network.mask_branch.head
@@ -85,8 +85,9 @@ class Learner:
 
         Raises Diverged, before any weight has changed, where a term is not finite.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.step + 1)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate(self.step + 1)
         sums: dict[str, Tensor] = {}
         for number in range(1, self.config.accumulate + 1):
             joint = number == self.config.accumulate or self.world == 1
@@ -97,11 +98,13 @@ class Learner:
                 self.scaler.scale(loss).backward()
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() / self.config.accumulate
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+            optimizer.zero_grad()
         self.scaler.update()
-        self.optimizer.zero_grad()
         self.step, self.pictures = self.step + 1, self.pictures + self.config.pictures_per_step
         self.average.update(self.network, self.step)
         return sums
@@ -118,11 +121,10 @@ class Learner:
         photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
         precision = PRECISIONS[self.config.precision]
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
-            view, logits = self.learn(crop, alpha, mask, photo)
+            stylized, logits = self.learn(crop, alpha, mask, photo)
             inside = slice(rim, crop.shape[-1] - rim)
             content, mask = (v[..., inside, inside] for v in (crop, mask))
-            painting = Painting(view.stylized, view.foreground, view.background, alpha, mask)
-            terms = self.objective(content, painting)
+            terms = self.objective(content, Painting(stylized, alpha, mask))
         return terms | self.objective.mask_term(logits, photo_mask, known)
 
     def _check(self, terms: dict[str, Tensor]) -> None:
@@ -165,5 +167,5 @@ class Learner:
         }
         weights = self.average.weights
         save_checkpoint(folder / "model.safetensors", self.network, header, weights)
-        kept = (self.network, self.average, self.optimizer, self.scaler)
+        kept = (self.network, self.average, self.optimizers, self.scaler)
         save_state(folder, self.step, self.pictures, *kept, self.earlier)

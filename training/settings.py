@@ -78,17 +78,11 @@ class TrainConfig:
 
     # Objective
     style_weight: float = setting(_WEIGHTS.style_weight, "weight of the style term")
+    covariance_weight: float = setting(
+        _WEIGHTS.covariance_weight, "weight of the style's covariances against its Gram matrices"
+    )
     content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term")
-    branch_content_weight: float = setting(
-        _WEIGHTS.branch_content_weight, "weight of the branch images' content"
-    )
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
-    tie_weight: float = setting(
-        _WEIGHTS.tie_weight, "weight of the tie to the merged branch images"
-    )
-    guided_style: bool = setting(
-        _WEIGHTS.guided_style, "judge the style where a branch image is shown, not as a whole"
-    )
     mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
 
     # Optimisation

@@ -1,6 +1,7 @@
 """What a run carries from step to step, and how it is kept: weights, average, optimizer."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,17 @@ def save_state(
     pictures: int,
     network: StyleNetwork,
     average: Average,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler,
     earlier: dict[str, Any] | None,
 ) -> None:
     """Write everything needed to go on exactly, whole or not at all."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.weights.items()}
-    for name, parameter in _trained(network):
-        slots = optimizer.state.get(parameter, {})
-        tensors |= {f"optimizer.{k}.{name}": v for k, v in slots.items()}
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    for optimizer in optimizers:
+        for parameter, slots in optimizer.state.items():
+            tensors |= {f"optimizer.{k}.{names[parameter]}": v for k, v in slots.items()}
     progress = {
         "step": step,
         "pictures": pictures,
@@ -63,7 +65,7 @@ def load_state(
     folder: Path,
     network: nn.Module,
     average: Average,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler,
 ) -> tuple[int, int]:
     """Take up a saved state; returns (steps done, pictures seen).
@@ -81,10 +83,12 @@ def load_state(
     for name, value in _under("optimizer.", tensors).items():
         key, _, parameter = name.partition(".")
         moments.setdefault(parameter, {})[key] = value
-    names = [name for name, _ in _trained(network)]
-    slots = {index: moments[name] for index, name in enumerate(names) if name in moments}
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    for optimizer in optimizers:
+        groups = optimizer.state_dict()["param_groups"]
+        held = [names[p] for group in optimizer.param_groups for p in group["params"]]
+        slots = {index: moments[name] for index, name in enumerate(held) if name in moments}
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})
     scaler.load_state_dict(progress["scaler"])
     return progress["step"], progress["pictures"]
 
@@ -113,11 +117,6 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{path}: missing; this run made no checkpoint yet") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged ({error})") from error
-
-
-def _trained(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """The parameters that the optimizer holds, in its order."""
-    return [(name, p) for name, p in network.named_parameters() if p.requires_grad]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

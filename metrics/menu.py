@@ -1,0 +1,84 @@
+"""The command line of evaluate.py: one subcommand a question."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from models import PRECISIONS, shipped_checkpoints
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="evaluate.py", description="Measure a trained pair.")
+    questions = p.add_subparsers(dest="question", required=True)
+
+    r = _question(questions, "regions", "who wears what by region and alpha; mask and seam")
+    _add_photos(r)
+
+    o = _question(questions, "objective", "what one forward pass is worth in solver closures")
+    _add_photos(o, count=20)
+    o.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
+    o.add_argument("--closures", type=_positive, default=300, help="the solver's (default: 300)")
+    o.add_argument("--cache", type=Path, default=Path("outputs/solver"),
+                   help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
+    o.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                   help="of everything (bf16: faster where the CPU has it)")  # fmt: skip
+
+    a = _question(questions, "alpha", "what one network for every alpha costs")
+    _add_photos(a, count=40)
+    a.add_argument("--fixed", nargs="+", required=True, metavar="CHECKPOINT",
+                   help="networks trained for one alpha each (low = high)")  # fmt: skip
+    a.add_argument("--size", type=_positive, default=256, help="short side, pixels (default: 256)")
+
+    n = _question(questions, "peers", "ours against the naive pipeline of today")
+    _add_photos(n, count=40)
+    n.add_argument("--peers", type=Path, nargs=2, required=True,
+                   metavar=("FOREGROUND", "BACKGROUND"),
+                   help="fast_neural_style networks of the same styles, safetensors")  # fmt: skip
+    n.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
+
+    f = _question(questions, "figures", "the pictures that explain a pair")
+    _add_photos(f)
+    f.add_argument("-o", "--output", type=Path, default=Path("outputs/figures"), help="folder")
+    f.add_argument("--without-tv", metavar="CHECKPOINT", help="the pair trained without that term")
+    f.add_argument("--height", type=_positive, default=384, help="of a picture (default: 384)")
+
+    s = _question(questions, "solve", "paint photographs by the reference solver")
+    s.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    s.add_argument("-o", "--output", type=Path, default=Path("outputs/solve"), help="folder")
+    s.add_argument("--force", action="store_true", help="overwrite what exists")
+    s.add_argument("--alpha", type=float, default=0.0, help="0 to 1 (default: 0)")
+    s.add_argument("--size", type=_positive, default=512, help="long side, pixels (default: 512)")
+    s.add_argument("--closures", type=_positive, default=300, help="(default: 300)")
+    s.add_argument("--mask", type=Path, help="matte, white = foreground (default: by --segmenter)")
+    s.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
+    s.add_argument("--setting", choices=("network", "reference"), default="network",
+                   help="the pair's objective on VGG16, or the reference one on VGG19")  # fmt: skip
+    return p
+
+
+def _question(questions: Any, name: str, help: str) -> argparse.ArgumentParser:
+    """A subcommand with what all of them take."""
+    p = questions.add_parser(name, help=help)
+    known = shipped_checkpoints()
+    p.add_argument("--checkpoint", default=known[0] if known else None, help="file or shipped name")
+    p.add_argument("--styles", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
+                   help="the style images (default: those of a shipped pair)")  # fmt: skip
+    p.add_argument("--vgg-weights", type=Path, help="VGG safetensors file (default: fetched)")
+    p.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    p.add_argument("--json", type=Path, help="write every figure to this file")
+    return p
+
+
+def _add_photos(p: argparse.ArgumentParser, count: int | None = None) -> None:
+    """Labelled photographs; `count`: how many of them by default, None for all."""
+    p.add_argument("--photos", type=Path, required=True, help="folder of photographs")
+    p.add_argument("--labels", type=Path, required=True, help="folder of their VOC index PNGs")
+    if count:
+        p.add_argument("--count", type=_positive, default=count, help=f"(default: {count})")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of 1 or more")
+    return int(text)

@@ -1,0 +1,51 @@
+"""The optimizer of the convolutions, against what is known of it."""
+
+import pytest
+import torch
+from torch import nn
+
+from training.muon import Muon, is_kernel, orthogonalize
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
+def test_singular_values_come_close_to_one_and_the_directions_stay(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    left, _ = torch.linalg.qr(torch.randn(shape[0], min(shape)))
+    right, _ = torch.linalg.qr(torch.randn(shape[1], min(shape)))
+    values = torch.linspace(0.05, 3, min(shape))
+    result = orthogonalize(left @ torch.diag(values) @ right.T)
+    inner = left.T @ result @ right
+    assert (inner.diagonal() > 0.6).all() and (inner.diagonal() < 1.3).all()
+    assert (inner - torch.diag(inner.diagonal())).abs().max() < 1e-4
+
+
+def test_a_step_has_the_size_of_adams() -> None:
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.zeros(16, 8, 3, 3))
+    kernel.grad = torch.randn_like(kernel) * 1e-3  # however small
+    Muon([kernel], learning_rate=0.1).step()
+    assert kernel.detach().square().mean().sqrt().item() == pytest.approx(0.02, rel=0.2)
+    assert (kernel * kernel.grad).sum() < 0
+
+
+def test_finds_the_minimum_of_an_ill_conditioned_bowl() -> None:
+    torch.manual_seed(0)
+    target, scale = torch.randn(8, 4, 3, 3), torch.logspace(-2, 1, 36).view(1, 4, 3, 3)
+    kernel = nn.Parameter(torch.zeros_like(target))
+    optimizer = Muon([kernel], learning_rate=0.1)
+    start = (scale * (kernel - target).square()).sum().item()
+    for step in range(300):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
+        optimizer.zero_grad()
+        loss = (scale * (kernel - target).square()).sum()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 1e-2 * start
+
+
+def test_only_kernels_of_full_convolutions_are_matrices() -> None:
+    assert is_kernel(nn.Conv2d(8, 16, 3).weight)
+    assert not is_kernel(nn.Conv2d(8, 8, 3, groups=8).weight)  # depthwise
+    assert not is_kernel(nn.Conv2d(8, 3, 9).weight)  # a picture's three channels
+    assert not is_kernel(nn.Conv2d(8, 16, 3).bias)
+    assert not is_kernel(nn.Parameter(torch.ones(2, 16, 1, 1)))  # scales of two styles
