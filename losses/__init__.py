@@ -5,6 +5,7 @@ from .objective import Objective, ObjectiveWeights, Painting
 from .perceptual import PerceptualNetwork
 from .smoothness import total_variation
 from .style import content_distance, gram, gram_distance, style_matrices
+from .tone import tone_distance
 
 __all__ = [
     "Objective",
@@ -16,5 +17,6 @@ __all__ = [
     "gram_distance",
     "mask_distillation",
     "style_matrices",
+    "tone_distance",
     "total_variation",
 ]

@@ -12,6 +12,7 @@ from .mask import mask_distillation
 from .perceptual import Features, PerceptualNetwork
 from .smoothness import total_variation
 from .style import content_distance, gram_distance, style_matrices
+from .tone import tone_distance
 
 LEAST_REGION = 0.1  # share of a picture
 
@@ -22,12 +23,13 @@ class ObjectiveWeights:
 
     style_weight: float = 4e4
     content_weight: float = 1.0
-    tv_weight: float = 15.0
+    tone_weight: float = 100.0
+    tv_weight: float = 10.0
     mask_weight: float = 1.0
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     style_layer_weights: tuple[float, ...] = (1.0, 1.0, 2.0, 8.0)
     content_layer: str = "relu2_2"
-    covariance_weight: float = 4.0  # of the style's covariances, against its Gram matrices
+    covariance_weight: float = 8.0  # of the style's covariances, against its Gram matrices
     # Style of the blended picture's two regions; or else, as in the optimisation method, of both
     # branch images as wholes, also where they are not shown.
     guided_style: bool = True
@@ -70,6 +72,7 @@ class Objective:
             "style": w.style_weight * own,
             "blend": w.style_weight * painting.alpha * crossed,
             "content": w.content_weight * content_distance(blended[w.content_layer], truth),
+            "tone": w.tone_weight * tone_distance(painting.stylized, content),
             "tv": w.tv_weight * total_variation(painting.stylized),
         }
         return {name: term.mean() for name, term in terms.items()}

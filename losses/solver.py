@@ -40,6 +40,7 @@ def reference_weights(height: int, width: int) -> ObjectiveWeights:
     return ObjectiveWeights(
         style_weight=1e6,
         content_weight=1.0,
+        tone_weight=0.0,
         tv_weight=8.5e-5 * 3 * height * width,
         style_layers=REFERENCE_LAYERS,
         style_layer_weights=(1.0,) * len(REFERENCE_LAYERS),

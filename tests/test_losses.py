@@ -13,6 +13,7 @@ from losses import (
     gram_distance,
     mask_distillation,
     style_matrices,
+    tone_distance,
     total_variation,
 )
 from losses.objective import presence
@@ -90,6 +91,24 @@ def test_total_variation_of_a_ramp_and_of_a_plain() -> None:
     assert total_variation(torch.full((1, 3, 8, 8), 0.3)).item() == 0.0
 
 
+def test_tone_by_hand() -> None:
+    photo, painted = torch.zeros(1, 3, 16, 8), torch.zeros(1, 3, 16, 8)
+    painted[:, :, :8] = 0.5  # one of two cells half as light as white
+    assert tone_distance(painted, photo).item() == pytest.approx(0.25 / 2)
+    red = torch.zeros(1, 3, 16, 8)
+    red[:, 0] = 1
+    assert tone_distance(red, photo).item() == pytest.approx(0.299**2)
+
+
+def test_tone_leaves_strokes_within_a_cell_alone() -> None:
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(24), indexing="ij")
+    board = ((rows + columns) % 2).float().expand(1, 3, 16, 24)
+    assert tone_distance(board, torch.full((1, 3, 16, 24), 0.5)).item() == pytest.approx(
+        0, abs=1e-9
+    )
+    assert tone_distance(torch.ones(1, 3, 17, 9), torch.zeros(1, 3, 17, 9)).item() == 1.0
+
+
 def test_mask_distillation_ends() -> None:
     target = torch.zeros(1, 1, 10, 10)
     target[..., :5, :] = 1
@@ -131,7 +150,7 @@ def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Object
     half = objective(photo, painting(0.5, one, two))
     whole = objective(photo, painting(1.0, one, two))
     none = objective(photo, painting(0.0, one, two))
-    assert set(half) == {"style", "blend", "content", "tv"}
+    assert set(half) == {"style", "blend", "content", "tone", "tv"}
     assert none["blend"].item() == 0
     assert whole["blend"].item() == pytest.approx(2 * half["blend"].item())
     assert whole["style"].item() == pytest.approx(none["style"].item())
@@ -201,6 +220,6 @@ def test_an_empty_region_adds_nothing(objective: Objective) -> None:
 def test_content_vanishes_for_the_photograph(objective: Objective) -> None:
     photo = torch.rand(1, 3, 32, 32)
     terms = objective(photo, painting(0.0, photo, photo))
-    assert terms["content"].item() == pytest.approx(0, abs=1e-6)
+    assert terms["content"].item() == pytest.approx(0, abs=1e-6) and terms["tone"].item() == 0
     expected = ObjectiveWeights().tv_weight * total_variation(photo).item()
     assert terms["tv"].item() == pytest.approx(expected, rel=1e-5)

@@ -154,7 +154,7 @@ def test_tensorboard_holds_every_term_and_a_grid(command, tmp_path: Path) -> Non
 
     assert train.main(command("run", steps=2)) == 0
     events = EventAccumulator(str(tmp_path / "run")).Reload()
-    terms = {"style", "blend", "content", "tv", "mask", "total"}
+    terms = {"style", "blend", "content", "tone", "tv", "mask", "total"}
     expected = {f"terms/{t}" for t in terms} | {"run/learning_rate", "run/pictures_per_second"}
     assert set(events.Tags()["scalars"]) == expected
     values = {t: events.Scalars(f"terms/{t}")[0].value for t in terms}

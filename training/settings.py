@@ -82,6 +82,7 @@ class TrainConfig:
         _WEIGHTS.covariance_weight, "weight of the style's covariances against its Gram matrices"
     )
     content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term")
+    tone_weight: float = setting(_WEIGHTS.tone_weight, "weight of the tone term, light and dark")
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
     mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
 
