@@ -5,7 +5,7 @@ from .objective import Objective, ObjectiveWeights, Painting
 from .perceptual import PerceptualNetwork
 from .smoothness import total_variation
 from .style import content_distance, gram, gram_distance, style_matrices
-from .tone import tone_distance
+from .tone import tone_distance, tone_target
 
 __all__ = [
     "Objective",
@@ -18,5 +18,6 @@ __all__ = [
     "mask_distillation",
     "style_matrices",
     "tone_distance",
+    "tone_target",
     "total_variation",
 ]

@@ -12,7 +12,7 @@ from .mask import mask_distillation
 from .perceptual import Features, PerceptualNetwork
 from .smoothness import total_variation
 from .style import content_distance, gram_distance, style_matrices
-from .tone import tone_distance
+from .tone import key, tone_distance, tone_target
 
 LEAST_REGION = 0.1  # share of a picture
 
@@ -21,7 +21,7 @@ LEAST_REGION = 0.1  # share of a picture
 class ObjectiveWeights:
     """Weights of the terms (dimensionless) and the VGG16 layers that they look at."""
 
-    style_weight: float = 4e4
+    style_weight: float = 5e4
     content_weight: float = 1.0
     tone_weight: float = 100.0
     tv_weight: float = 10.0
@@ -29,7 +29,7 @@ class ObjectiveWeights:
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     style_layer_weights: tuple[float, ...] = (1.0, 1.0, 2.0, 8.0)
     content_layer: str = "relu2_2"
-    covariance_weight: float = 8.0  # of the style's covariances, against its Gram matrices
+    covariance_weight: float = 4.0  # of the style's covariances, against its Gram matrices
     # Style of the blended picture's two regions; or else, as in the optimisation method, of both
     # branch images as wholes, also where they are not shown.
     guided_style: bool = True
@@ -55,6 +55,7 @@ class Objective:
         self.vgg, self.weights = vgg, weights
         with torch.no_grad():
             self.targets = [self.grams(vgg(style, weights.style_layers)) for style in styles]
+        self.keys = [key(style) for style in styles]
         self.scales = dict(zip(weights.style_layers, weights.style_layer_weights, strict=True))
 
     def __call__(self, content: Tensor, painting: Painting) -> dict[str, Tensor]:
@@ -68,11 +69,12 @@ class Objective:
         layers = dict.fromkeys([*w.style_layers, w.content_layer])
         blended = self.vgg(painting.stylized, layers if w.guided_style else [w.content_layer])
         own, crossed = self.style_terms(painting, blended)
+        light = tone_target(content, painting.mask, painting.alpha, self.keys)
         terms = {
             "style": w.style_weight * own,
             "blend": w.style_weight * painting.alpha * crossed,
             "content": w.content_weight * content_distance(blended[w.content_layer], truth),
-            "tone": w.tone_weight * tone_distance(painting.stylized, content),
+            "tone": w.tone_weight * tone_distance(painting.stylized, light),
             "tv": w.tv_weight * total_variation(painting.stylized),
         }
         return {name: term.mean() for name, term in terms.items()}

@@ -1,4 +1,7 @@
-"""Tone: what is dark in the photograph stays dark, what is light stays light."""
+"""Tone: what is dark in the photograph is painted dark, what is light light, in the style's key."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -6,18 +9,50 @@ from torch.nn import functional as F
 
 CELL = 8  # pixels
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue (BT.601)
+PHOTO_MEAN, PHOTO_SPREAD = 0.45, 0.20  # of the luminance of cells, over 60 photographs of COCO
 
 
-def tone_distance(stylized: Tensor, content: Tensor) -> Tensor:
-    """Mean squared difference of the luminance of cells of 8x8 pixels, `(B, 3, H, W)` to `(B,)`.
+class Key(NamedTuple):
+    """How a painting uses light: `light = mean + contrast * (photograph's - PHOTO_MEAN)`."""
 
-    Pictures in [0, 1]. VGG's content hardly minds a face or a sky painted over in an even mixture
-    of the palette; strokes within a cell are free.
-    """
-    return (_cells(stylized) - _cells(content)).square().mean(dim=(1, 2, 3))
+    mean: float
+    contrast: float
 
 
-def _cells(picture: Tensor) -> Tensor:
+def cells(picture: Tensor) -> Tensor:
+    """Mean luminance of 8x8 pixels, `(B, 3, H, W)` in [0, 1] to `(B, 1, H/8, W/8)`, rounded up."""
     weights = torch.tensor(LUMINANCE, device=picture.device).view(1, 3, 1, 1)
     luminance = (picture.float() * weights).sum(dim=1, keepdim=True)
     return F.avg_pool2d(luminance, CELL, ceil_mode=True)
+
+
+def key(style: Tensor) -> Key:
+    """The key of a painting, `(1, 3, H, W)`: its mean, and a contrast half way to its own.
+
+    Half way (the geometric mean): a portrait that is all mid-tones has no darks for a photograph's
+    night, and a photograph squeezed into such mid-tones is fog.
+    """
+    light = cells(style)
+    return Key(light.mean().item(), (light.std().item() / PHOTO_SPREAD) ** 0.5)
+
+
+def tone_target(content: Tensor, mask: Tensor, alpha: Tensor, keys: Sequence[Key]) -> Tensor:
+    """What light a painting of `content` should have, `(B, 1, H/8, W/8)`.
+
+    `content`: `(B, 3, H, W)`; `mask`: `(B, 1, H, W)`, 1 = foreground; `alpha`: `(B,)`; `keys`: of
+    the foreground's and the background's painting. Alpha mixes the keys as it mixes the styles.
+    """
+    share = (alpha / (1 + alpha)).view(-1, 1, 1, 1)
+    first_style = torch.lerp(share, 1 - share, F.avg_pool2d(mask.float(), CELL, ceil_mode=True))
+    light = cells(content) - PHOTO_MEAN
+    first, second = (key.mean + key.contrast * light for key in keys)
+    return torch.lerp(second, first, first_style)
+
+
+def tone_distance(stylized: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference of the light of cells to `target`, `(B,)`.
+
+    VGG's content hardly minds a face or a sky painted over in an even mixture of the palette;
+    strokes within a cell are free.
+    """
+    return (cells(stylized) - target).square().mean(dim=(1, 2, 3))

@@ -63,3 +63,24 @@ class Frame(NamedTuple):
     def pixels(self) -> "Frame":
         """The rectangle of the feature grid, in pixels."""
         return Frame(*[STRIDE * value for value in self])
+
+
+class Seen(NamedTuple):
+    """What there is to decode."""
+
+    first: Tensor  # (B, 4 * width, h, w), features of style branch 1
+    second: Tensor  # of style branch 2
+    photo: Tensor  # (B, 3, 4h, 4w), what is painted
+    region: Tensor  # (B, 1, 4h, 4w) in [0, 1], the foreground, given or learned
+    share: Tensor  # (B, 1, 1, 1), of the other style in the mixture
+    frame: Frame  # where the picture lies in it
+
+    def part(self, cells: Frame) -> Self:
+        """A rectangle of the feature grid; the frame is the caller's to keep."""
+        pixels = cells.pixels()
+        return self._replace(
+            first=cells.cut(self.first),
+            second=cells.cut(self.second),
+            photo=pixels.cut(self.photo),
+            region=pixels.cut(self.region),
+        )

@@ -6,7 +6,7 @@ picture, small -> mask branch + edges from the encoder  -> m
 m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from .config import NetworkConfig
 from .contract import check_inputs
-from .frame import HALO, STRIDE, Frame
+from .frame import HALO, STRIDE, Frame, Seen
 from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
 from .mask import MaskBranch
 
@@ -28,27 +28,6 @@ class Inspection(NamedTuple):
     foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
     background: Tensor  # (B, 3, H, W), the whole picture in style 2, I2
     mask: Tensor  # (B, 1, H, W), 1 = foreground
-
-
-class Seen(NamedTuple):
-    """What there is to decode."""
-
-    first: Tensor  # (B, 4 * width, h, w), features of style branch 1
-    second: Tensor  # of style branch 2
-    photo: Tensor  # (B, 3, 4h, 4w), what is painted
-    region: Tensor  # (B, 1, 4h, 4w) in [0, 1], the foreground, given or learned
-    share: Tensor  # (B, 1, 1, 1), of the other style in the mixture
-    frame: Frame  # where the picture lies in it
-
-    def part(self, cells: Frame) -> Self:
-        """A rectangle of the feature grid; the frame is the caller's to keep."""
-        pixels = cells.pixels()
-        return self._replace(
-            first=cells.cut(self.first),
-            second=cells.cut(self.second),
-            photo=pixels.cut(self.photo),
-            region=pixels.cut(self.region),
-        )
 
 
 class StyleNetwork(nn.Module):

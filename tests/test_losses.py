@@ -14,9 +14,11 @@ from losses import (
     mask_distillation,
     style_matrices,
     tone_distance,
+    tone_target,
     total_variation,
 )
 from losses.objective import presence
+from losses.tone import Key, key
 
 
 def test_gram_by_hand() -> None:
@@ -92,21 +94,39 @@ def test_total_variation_of_a_ramp_and_of_a_plain() -> None:
 
 
 def test_tone_by_hand() -> None:
-    photo, painted = torch.zeros(1, 3, 16, 8), torch.zeros(1, 3, 16, 8)
+    painted = torch.zeros(1, 3, 16, 8)
     painted[:, :, :8] = 0.5  # one of two cells half as light as white
-    assert tone_distance(painted, photo).item() == pytest.approx(0.25 / 2)
-    red = torch.zeros(1, 3, 16, 8)
-    red[:, 0] = 1
-    assert tone_distance(red, photo).item() == pytest.approx(0.299**2, rel=1e-5)
+    assert tone_distance(painted, torch.zeros(1, 1, 2, 1)).item() == pytest.approx(0.25 / 2)
+    painted[:] = 0
+    painted[:, 0] = 1  # red
+    black = torch.zeros(1, 1, 2, 1)
+    assert tone_distance(painted, black).item() == pytest.approx(0.299**2, rel=1e-5)
 
 
 def test_tone_leaves_strokes_within_a_cell_alone() -> None:
     rows, columns = torch.meshgrid(torch.arange(16), torch.arange(24), indexing="ij")
     board = ((rows + columns) % 2).float().expand(1, 3, 16, 24)
-    assert tone_distance(board, torch.full((1, 3, 16, 24), 0.5)).item() == pytest.approx(
-        0, abs=1e-9
-    )
-    assert tone_distance(torch.ones(1, 3, 17, 9), torch.zeros(1, 3, 17, 9)).item() == 1.0
+    grey = torch.full((1, 1, 2, 3), 0.5)
+    assert tone_distance(board, grey).item() == pytest.approx(0, abs=1e-9)
+    odd = torch.ones(1, 3, 17, 9)
+    assert tone_distance(odd, torch.zeros(1, 1, 3, 2)).item() == pytest.approx(1)
+
+
+def test_a_painting_has_a_key() -> None:
+    plain = key(torch.full((1, 3, 16, 16), 0.7))
+    assert plain.mean == pytest.approx(0.7) and plain.contrast == pytest.approx(0, abs=1e-3)
+    halves = torch.zeros(1, 3, 16, 16)
+    halves[..., 8:] = 1  # four cells, two white: a spread of 0.577
+    assert key(halves) == pytest.approx((0.5, (0.57735 / 0.2) ** 0.5), rel=1e-4)
+
+
+def test_tone_is_asked_for_in_the_key_of_the_place() -> None:
+    photo, mask = torch.full((2, 3, 8, 16), 0.65), torch.zeros(2, 1, 8, 16)
+    mask[..., :8] = 1
+    keys = (Key(0.6, 0.5), Key(0.4, 1.0))
+    target = tone_target(photo, mask, torch.tensor([0.0, 1.0]), keys)
+    assert target[0].flatten().tolist() == pytest.approx([0.6 + 0.5 * 0.2, 0.4 + 0.2])
+    assert target[1].flatten().tolist() == pytest.approx([0.65, 0.65])  # alpha 1: an even mixture
 
 
 def test_mask_distillation_ends() -> None:
@@ -213,13 +233,13 @@ def test_an_empty_region_adds_nothing(objective: Objective) -> None:
     features = objective.vgg(view.stylized, objective.weights.style_layers)
     grams = objective.grams(features)
     own, crossed = (gram_distance(grams, t, objective.scales) for t in objective.targets)
-    assert terms["style"].item() == pytest.approx(4e4 * own.item(), rel=1e-4)
-    assert terms["blend"].item() == pytest.approx(4e4 * crossed.item(), rel=1e-4)
+    assert terms["style"].item() == pytest.approx(5e4 * own.item(), rel=1e-4)
+    assert terms["blend"].item() == pytest.approx(5e4 * crossed.item(), rel=1e-4)
 
 
 def test_content_vanishes_for_the_photograph(objective: Objective) -> None:
     photo = torch.rand(1, 3, 32, 32)
     terms = objective(photo, painting(0.0, photo, photo))
-    assert terms["content"].item() == pytest.approx(0, abs=1e-6) and terms["tone"].item() == 0
+    assert terms["content"].item() == pytest.approx(0, abs=1e-6)
     expected = ObjectiveWeights().tv_weight * total_variation(photo).item()
     assert terms["tv"].item() == pytest.approx(expected, rel=1e-5)
