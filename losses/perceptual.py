@@ -15,6 +15,9 @@ BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each poolin
 Features = dict[str, Tensor]
 
 
+PIXELS = "pixels"
+
+
 def layer_indices(depth: int) -> dict[str, int]:
     """Index in torchvision's `vgg16().features` (or vgg19's) by name: conv1_1, relu1_1, ..."""
     indices, index = {}, 0
@@ -66,10 +69,18 @@ class PerceptualNetwork(nn.Module):
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> Features:
-        """Activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name."""
-        wanted = {self.layers[name]: name for name in layers}
-        x, found = (picture - self.mean) / self.std, {}
-        for index in range(max(wanted) + 1):
+        """Activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name.
+
+        `PIXELS` is no layer of VGG: a one and the three colours, `(B, 4, H, W)`, whose Gram matrix
+        holds the colours' means and second moments.
+        """
+        layers = set(layers)
+        found = {}
+        if PIXELS in layers:
+            found[PIXELS] = torch.cat([torch.ones_like(picture[:, :1]), picture], dim=1)
+        wanted = {self.layers[name]: name for name in layers - {PIXELS}}
+        x = (picture - self.mean) / self.std
+        for index in range(max(wanted, default=-1) + 1):
             x = self.features[index](x)
             if index in wanted:
                 found[wanted[index]] = x

@@ -15,8 +15,8 @@ from torch import nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 from data.images import read_style
-from losses import PerceptualNetwork, weights
-from losses.perceptual import layer_indices
+from losses import PerceptualNetwork, gram, weights
+from losses.perceptual import PIXELS, layer_indices
 from metrics.regions import LAYERS, region_grams, relative_distance, style_scale
 from tests.conftest import ROOT
 
@@ -173,3 +173,15 @@ def test_shared_weights_know_a_painters_hand(shared: Path) -> None:
         own = relative_distance(left, right, scale)
         others = [relative_distance(left, p[1], scale) for p in grams if p is not grams[number]]
         assert own < min(others), names[number]
+
+
+def test_pixels_hold_a_one_and_the_colours(random_vgg: Path) -> None:
+    vgg = PerceptualNetwork(random_vgg)
+    picture = torch.rand(2, 3, 8, 10)
+    found = vgg(picture, [PIXELS])
+    assert set(found) == {PIXELS} and torch.equal(found[PIXELS][:, 1:], picture)
+    # By hand: means of the colours in the first row, over four channels.
+    first_row = gram(found[PIXELS])[:, 0]
+    assert torch.allclose(first_row[:, 0], torch.full((2,), 1 / 4))
+    assert torch.allclose(first_row[:, 1:], picture.mean(dim=(2, 3)) / 4)
+    assert set(vgg(picture, [PIXELS, "relu1_1"])) == {PIXELS, "relu1_1"}
