@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .mask import mask_distillation
-from .perceptual import PIXELS, Features, PerceptualNetwork
+from .perceptual import CHROMA, Features, PerceptualNetwork
 from .smoothness import total_variation
 from .style import content_distance, gram_distance, style_matrices
 from .tone import key, tone_distance, tone_target
@@ -26,8 +26,8 @@ class ObjectiveWeights:
     tone_weight: float = 100.0
     tv_weight: float = 10.0
     mask_weight: float = 1.0
-    style_layers: tuple[str, ...] = (PIXELS, "relu1_2", "relu2_2", "relu3_3", "relu4_3")
-    style_layer_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 2.0, 8.0)
+    style_layers: tuple[str, ...] = (CHROMA, "relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    style_layer_weights: tuple[float, ...] = (0.1, 1.0, 1.0, 2.0, 8.0)
     content_layer: str = "relu2_2"
     covariance_weight: float = 4.0  # of the style's covariances, against its Gram matrices
     # Style of the blended picture's two regions; or else, as in the optimisation method, of both

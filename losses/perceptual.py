@@ -15,7 +15,7 @@ BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each poolin
 Features = dict[str, Tensor]
 
 
-PIXELS = "pixels"
+CHROMA = "chroma"
 
 
 def layer_indices(depth: int) -> dict[str, int]:
@@ -71,14 +71,11 @@ class PerceptualNetwork(nn.Module):
     def forward(self, picture: Tensor, layers: Iterable[str]) -> Features:
         """Activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name.
 
-        `PIXELS` is no layer of VGG: a one and the three colours, `(B, 4, H, W)`, whose Gram matrix
-        holds the colours' means and second moments.
+        `CHROMA` is no layer of VGG: see `chroma`.
         """
         layers = set(layers)
-        found = {}
-        if PIXELS in layers:
-            found[PIXELS] = torch.cat([torch.ones_like(picture[:, :1]), picture], dim=1)
-        wanted = {self.layers[name]: name for name in layers - {PIXELS}}
+        found = {CHROMA: chroma(picture)} if CHROMA in layers else {}
+        wanted = {self.layers[name]: name for name in layers - {CHROMA}}
         x = (picture - self.mean) / self.std
         for index in range(max(wanted, default=-1) + 1):
             x = self.features[index](x)
@@ -90,3 +87,15 @@ class PerceptualNetwork(nn.Module):
         """Tells one set of weights from another: a digest of every convolution's sum."""
         sums = [parameter.double().sum().item() for parameter in self.features.parameters()]
         return hashlib.sha256(str([f"{value:.9g}" for value in sums]).encode()).hexdigest()
+
+
+def chroma(picture: Tensor) -> Tensor:
+    """A one, and four times Cb and Cr (BT.601), `(B, 3, H, W)`, float32.
+
+    Its Gram matrix holds their means and second moments, of like size: which colours there are,
+    however light or dark.
+    """
+    red, green, blue = picture.float().unbind(dim=1)
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    cb, cr = 0.564 * (blue - luminance), 0.713 * (red - luminance)
+    return torch.stack([torch.ones_like(cb), 4 * cb, 4 * cr], dim=1)

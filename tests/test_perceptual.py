@@ -16,7 +16,7 @@ from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 from data.images import read_style
 from losses import PerceptualNetwork, gram, weights
-from losses.perceptual import PIXELS, layer_indices
+from losses.perceptual import CHROMA, layer_indices
 from metrics.regions import LAYERS, region_grams, relative_distance, style_scale
 from tests.conftest import ROOT
 
@@ -175,13 +175,15 @@ def test_shared_weights_know_a_painters_hand(shared: Path) -> None:
         assert own < min(others), names[number]
 
 
-def test_pixels_hold_a_one_and_the_colours(random_vgg: Path) -> None:
+def test_chroma_is_blind_to_light(random_vgg: Path) -> None:
     vgg = PerceptualNetwork(random_vgg)
-    picture = torch.rand(2, 3, 8, 10)
-    found = vgg(picture, [PIXELS])
-    assert set(found) == {PIXELS} and torch.equal(found[PIXELS][:, 1:], picture)
-    # By hand: means of the colours in the first row, over four channels.
-    first_row = gram(found[PIXELS])[:, 0]
-    assert torch.allclose(first_row[:, 0], torch.full((2,), 1 / 4))
-    assert torch.allclose(first_row[:, 1:], picture.mean(dim=(2, 3)) / 4)
-    assert set(vgg(picture, [PIXELS, "relu1_1"])) == {PIXELS, "relu1_1"}
+    red = torch.zeros(1, 3, 4, 4)
+    red[:, 0] = 0.5
+    found = vgg(red, [CHROMA, "relu1_1"])
+    assert set(found) == {CHROMA, "relu1_1"}
+    # By hand: luminance 0.1495, Cb 0.564 * -0.1495, Cr 0.713 * 0.3505.
+    expected = torch.tensor([1.0, 4 * 0.564 * -0.1495, 4 * 0.713 * 0.3505])
+    assert torch.allclose(found[CHROMA][0, :, 0, 0], expected)
+    assert torch.allclose(vgg(red + 0.3, [CHROMA])[CHROMA], found[CHROMA], atol=1e-6)
+    # The first row of the Gram matrix holds the means, over three channels.
+    assert torch.allclose(gram(found[CHROMA])[0, 0], expected / 3)
