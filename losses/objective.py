@@ -27,7 +27,7 @@ class ObjectiveWeights:
     tv_weight: float = 10.0
     mask_weight: float = 1.0
     style_layers: tuple[str, ...] = (CHROMA, "relu1_2", "relu2_2", "relu3_3", "relu4_3")
-    style_layer_weights: tuple[float, ...] = (0.1, 1.0, 1.0, 2.0, 8.0)
+    style_layer_weights: tuple[float, ...] = (0.03, 1.0, 1.0, 2.0, 8.0)
     content_layer: str = "relu2_2"
     covariance_weight: float = 4.0  # of the style's covariances, against its Gram matrices
     # Style of the blended picture's two regions; or else, as in the optimisation method, of both

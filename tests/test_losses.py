@@ -202,8 +202,8 @@ def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg) ->
     features = (view.mask * 3.0 + (1 - view.mask) * 5.0).expand(-1, 2, -1, -1)
     own, crossed = guided.style_terms(view, dict.fromkeys(layers, features))
     assert own.item() == pytest.approx(0, abs=1e-6)
-    # Each layer is (25 - 9) / 2 = 8 off in every entry, in either region; the layers weigh 12.1.
-    assert crossed.item() == pytest.approx(2 * 12.1 * 8**2)
+    # Each layer is (25 - 9) / 2 = 8 off in every entry, in either region; the layers weigh 12.03.
+    assert crossed.item() == pytest.approx(2 * 12.03 * 8**2)
 
 
 def test_guided_style_needs_no_branch_images_and_whole_style_judges_them_alone(random_vgg) -> None:
