@@ -10,23 +10,34 @@ PAPER, INK = (250, 249, 246), (40, 40, 40)
 Cell = tuple[str, Image.Image]
 
 
-def contact_sheet(rows: Sequence[Sequence[Cell]], height: int) -> Image.Image:
-    """Rows of (caption, picture), every picture scaled to `height` pixels."""
+def contact_sheet(rows: Sequence[Sequence[Cell]], height: int, width: int = 1600) -> Image.Image:
+    """Rows of (caption, picture), every picture `height` pixels high.
+
+    A row that would be wider than `width` pixels is made lower instead.
+    """
     font = ImageFont.load_default(size=16)
-    scaled = [[(caption, _to_height(image, height)) for caption, image in row] for row in rows]
-    width = max(sum(image.width + MARGIN for _, image in row) for row in scaled) + MARGIN
-    step = height + CAPTION + MARGIN
-    sheet = Image.new("RGB", (width, step * len(rows) + MARGIN), PAPER)
+    scaled = [_fit(row, height, width) for row in rows]
+    needed = max(sum(image.width + MARGIN for _, image in row) for row in scaled) + MARGIN
+    heights = [row[0][1].height + CAPTION + MARGIN for row in scaled]
+    sheet = Image.new("RGB", (needed, sum(heights) + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, row in enumerate(scaled):
-        left, top = MARGIN, MARGIN + number * step
+        left, top = MARGIN, MARGIN + sum(heights[:number])
         for caption, image in row:
             sheet.paste(image, (left, top))
-            draw.text((left, top + height + 6), caption, fill=INK, font=font)
+            draw.text((left, top + image.height + 6), caption, fill=INK, font=font)
             left += image.width + MARGIN
     return sheet
 
 
+def _fit(row: Sequence[Cell], height: int, width: int) -> list[Cell]:
+    """The row's pictures, all of one height."""
+    room = width - MARGIN * (len(row) + 1)
+    whole = sum(image.width / image.height for _, image in row)
+    height = max(min(height, int(room / whole)), 1)
+    return [(caption, _to_height(image, height)) for caption, image in row]
+
+
 def _to_height(image: Image.Image, height: int) -> Image.Image:
-    width = round(image.width * height / image.height)
+    width = max(round(image.width * height / image.height), 1)
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)

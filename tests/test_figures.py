@@ -7,8 +7,18 @@ import torch
 from PIL import Image
 
 import evaluate
+from data.sheet import contact_sheet
 from metrics.figures import BLEND, blend, comparison, detail, naive_composite
 from models import StyleNetwork
+
+
+def test_a_row_that_is_too_wide_is_made_lower() -> None:
+    picture = Image.new("RGB", (200, 100))
+    rows = [[("one", picture)], [("two", picture)] * 4]
+    sheet = contact_sheet(rows, height=100, width=460)
+    # Four pictures and five margins of 12 pixels: 100 by 50 each.
+    assert sheet.size == (460, (100 + 30 + 12) + (50 + 30 + 12) + 12)
+    assert contact_sheet(rows[:1], height=100).size == (224, 154)
 
 
 def test_naive_composite_is_cut_along_the_mask() -> None:
