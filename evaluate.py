@@ -151,6 +151,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = parser().parse_args(argv)
     try:
+        if args.json and args.json.is_dir():
+            raise ValueError(f"--json {args.json}: is a folder; name a file")
         if args.json:  # hours of measuring shall not end where nothing can be written
             args.json.parent.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=args.json.parent).close()

@@ -19,7 +19,7 @@ LEAST_REGION = 0.1  # share of a picture
 
 @dataclass(frozen=True)
 class ObjectiveWeights:
-    """Weights of the terms (dimensionless) and the VGG16 layers that they look at."""
+    """Weights of the terms (dimensionless), and the layers that they look at."""
 
     style_weight: float = 5e4
     content_weight: float = 1.0
@@ -46,7 +46,7 @@ class Painting(NamedTuple):
 
 
 class Objective:
-    """The terms that train the painter, with the Gram targets of two styles."""
+    """The terms that train the painter, with the style matrices of two paintings as targets."""
 
     def __init__(
         self, vgg: PerceptualNetwork, styles: tuple[Tensor, Tensor], weights: ObjectiveWeights
@@ -87,6 +87,8 @@ class Objective:
         places = (painting.mask.float(), 1 - painting.mask.float())
         if self.weights.guided_style:
             regions = [(self.grams(blended, place), presence(place)) for place in places]
+        elif painting.foreground is None or painting.background is None:
+            raise ValueError("unguided style judges both branch images: give them")
         else:
             images = (painting.foreground, painting.background)
             whole = torch.ones_like(painting.alpha)

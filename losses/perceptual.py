@@ -15,7 +15,7 @@ BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each poolin
 Features = dict[str, Tensor]
 
 
-CHROMA = "chroma"
+CHROMA = "chroma"  # a layer for the style that is none of VGG's
 
 
 def layer_indices(depth: int) -> dict[str, int]:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -93,7 +92,10 @@ def samples(
 ) -> Iterator[list[Cell]]:
     """The paintings, then a row a photograph `(1, 3, H, W)`: itself, mask, alpha 0, 0.5 and 1."""
     names = ("style 1, foreground", "style 2, background")
-    yield [(name, Image.open(path)) for name, path in zip(names, styles, strict=True)]
+    yield [
+        (name, tensor_to_pil(read_picture(path).pixels))
+        for name, path in zip(names, styles, strict=True)
+    ]
     for photo in photos:
         view = network.inspect(photo, SAMPLE[0])
         mask = tensor_to_pil(view.mask[0])

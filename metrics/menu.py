@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from models import PRECISIONS, shipped_checkpoints
+from models import shipped_checkpoints
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     o.add_argument("--closures", type=_positive, default=300, help="the solver's (default: 300)")
     o.add_argument("--cache", type=Path, default=Path("outputs/solver"),
                    help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
-    o.add_argument("--precision", choices=PRECISIONS, default="fp32",
+    o.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
                    help="of everything (bf16: faster where the CPU has it)")  # fmt: skip
 
     a = _question(questions, "alpha", "what one network for every alpha costs")

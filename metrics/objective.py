@@ -101,7 +101,7 @@ def measure(
 
     `size`: short side, pixels; `closures`: the solver's most; `cache`: folder that keeps what the
     solver reached, so that another network for the same paintings need not wait for it again;
-    `precision`: fp32, bf16 or fp16, of networks and solver (Gram matrices are float32 always).
+    `precision`: fp32 or bf16, of networks and solver (Gram matrices are float32 always).
     Both get the labels' mask. Raises PictureError where a file cannot be read, ValueError where
     no photograph serves.
     """

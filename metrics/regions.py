@@ -168,7 +168,7 @@ def figures(found: Regions) -> dict[str, object]:
         "other_style_falls": found.falls(),
         "mask_iou": found.mean_iou(),
         "mask_boundary_f": fmean(found.boundaries),
-        "clean_seams": found.clean_seams(),
+        "clean_seams": found.clean_seams() if found.seams else None,  # JSON knows no nan
         "mean_distances": {str(a): found.mean(a) for a in ALPHAS},
         "distances": {str(a): rows for a, rows in found.distances.items()},
         "ious": found.ious,

@@ -121,7 +121,11 @@ def files(photos: Sequence[Path], folder: Path, force: bool) -> dict[Path, list[
 
 
 def write(solution: Solution, paths: Sequence[Path]) -> None:
-    """Write the blended picture and both branch images, each whole or not at all."""
+    """Write the blended picture and both branch images, each whole or not at all.
+
+    By the pair's own objective, which judges a branch image where it is shown, the rest of it stays
+    the photograph.
+    """
     pictures = (solution.stylized, solution.foreground, solution.background)
     for path, pixels in zip(paths, pictures, strict=True):
         with whole_file(path) as part:

@@ -59,7 +59,8 @@ class Subject:
 
         Raises OSError or ValueError where its weights cannot be had.
         """
-        return PerceptualNetwork(self.vgg_weights, self.depth).to(self.device)
+        with torch.inference_mode(False):  # whoever asks first: the solver needs gradients
+            return PerceptualNetwork(self.vgg_weights, self.depth).to(self.device)
 
     @property
     def classes(self) -> tuple[int, ...]:

@@ -64,4 +64,5 @@ def test_missing_checkpoint_is_one_line(name: str, checkpoint, photo_folder, cap
     argv = ["figures", "--photos", photo_folder[0], "--labels", photo_folder[1]]
     argv += ["--checkpoint", checkpoint, name, "nobody"]
     assert evaluate.main([str(part) for part in argv]) == 2
-    assert "nobody: no such checkpoint" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "nobody: no such checkpoint" in printed and printed.count("\n") == 1

@@ -123,12 +123,14 @@ def test_two_processes_take_the_step_of_one(command, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     joint, parted = (load_file(tmp_path / r / "state.safetensors") for r in ("one", "two"))
     assert joint.keys() == parted.keys()
-    moments = [name for name in joint if name.startswith("optimizer.exp_avg.")]
+    averages = ("optimizer.exp_avg.", "optimizer.momentum.")  # Adam's and Muon's
+    moments = [name for name in joint if name.startswith(averages)]
+    assert {name.split(".")[1] for name in moments} == {"exp_avg", "momentum"}
     assert len(moments) > 50
-    for name in moments:  # a tenth of the clipped gradient
+    for name in moments:  # a share of the clipped gradient
         assert torch.allclose(joint[name], parted[name], atol=1e-5, rtol=1e-3), name
-    # Adam's first step is the learning rate along the gradient's sign: the weights agree
-    # wherever the gradient is more than rounding.
+    # A first step does not hang on the gradient's size (Adam goes along its sign): the weights
+    # agree wherever the gradient is more than rounding.
     weights = [name for name in joint if name.startswith("network.")]
     differs = [(joint[n] - parted[n]).abs() > 1e-5 for n in weights]
     share = sum(d.sum().item() for d in differs) / sum(d.numel() for d in differs)

@@ -167,5 +167,5 @@ def provenance(config: TrainConfig) -> dict[str, Any] | None:
     if not config.init:
         return None
     header = read_header(config.init)
-    kept = ("styles", "training", "git_revision", "pictures_seen", "earlier")
+    kept = ("styles", "training", "objective", "git_revision", "pictures_seen", "earlier")
     return {name: header.get(name) for name in kept}

@@ -1,4 +1,4 @@
-"""One process's learner: network, objective, optimizer, and the step that joins them."""
+"""One process's learner: network, objective, optimizers, and the step that joins them."""
 
 import math
 from collections.abc import Iterator
@@ -100,9 +100,11 @@ class Learner:
                 sums[name] = sums.get(name, 0) + value.detach() / self.config.accumulate
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
+        norm = nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
         for optimizer in self.optimizers:
-            self.scaler.step(optimizer)
+            # An overflow in one optimizer's gradients makes the norm, and so the other's, useless.
+            if not self.scaler.is_enabled() or norm.isfinite():
+                self.scaler.step(optimizer)
             optimizer.zero_grad()
         self.scaler.update()
         self.step, self.pictures = self.step + 1, self.pictures + self.config.pictures_per_step

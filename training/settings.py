@@ -69,7 +69,9 @@ class TrainConfig:
         32, "what the painter sees around a crop, pixels a side (a multiple of 4)"
     )
     late_share: float = setting(0.15, "the last part of the run, share of its steps, 0 to 1")
-    mask_every: int = setting(2, "the mask branch learns from every Nth photograph of a batch")
+    mask_every: int = setting(
+        2, "the mask branch learns from every Nth photograph of a process's batch"
+    )
     style_size: int = setting(288, "short side of the style images, pixels")
     alpha_low: float = setting(0.0, "least alpha that is trained for, 0 to 1")
     alpha_high: float = setting(1.0, "greatest alpha that is trained for, 0 to 1")
@@ -90,10 +92,10 @@ class TrainConfig:
     steps: int = setting(40_000, "optimizer steps")
     batch: int = setting(4, "pictures a step, over all processes")
     accumulate: int = setting(1, "batches whose gradients make one step")
-    learning_rate: float = setting(2e-3, "Adam's learning rate after warm-up")
+    learning_rate: float = setting(2e-3, "of Muon and Adam, after warm-up")
     warmup: int = setting(100, "steps of linear warm-up")
     final_rate: float = setting(0.02, "learning rate at the end, share of the full one")
-    gradient_clip: float = setting(10.0, "largest norm of the gradient")
+    gradient_clip: float = setting(10.0, "largest norm of a gradient")
     ema: float = setting(0.998, "decay of the averaged weights, a step")
     train_backbone: bool = setting(False, "train the mask branch's backbone and taken head too")
     seed: int = setting(0, "seed of weights and data")
@@ -138,6 +140,8 @@ class TrainConfig:
         for name, least in COUNTS.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
+        if self.covariance_weight < 0:
+            raise ValueError("--covariance-weight must be 0 or more")
         if self.surroundings < 0 or self.surroundings % 4:
             raise ValueError("--surroundings must be a multiple of 4, 0 or more")
         for name in ("crop_size", "late_crop_size"):

@@ -1,4 +1,4 @@
-"""What a run carries from step to step, and how it is kept: weights, average, optimizer."""
+"""What a run carries from step to step, and how it is kept: weights, average, optimizers."""
 
 import json
 from collections.abc import Sequence
