@@ -92,18 +92,18 @@ def run_peers(args: argparse.Namespace) -> Figures:
 
 def run_figures(args: argparse.Namespace) -> Figures:
     """Write the three contact sheets; returns their files."""
-    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    paths = {name: args.output / f"{name}.jpg" for name in figures.NAMES}
+    for path in paths.values():
+        if path.exists() and not args.force:
+            raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
+    entries, subject = label_jobs(args.photos, args.labels)[: args.count], load_subject(args)
     without_tv = load_checkpoint(args.without_tv, subject.device) if args.without_tv else None
-    sheets = figures.sheets(subject, without_tv, entries)
-    written = []
-    for name, rows in sheets:
-        path = args.output / f"{name}.jpg"
-        with whole_file(path) as part:
+    for name, rows in figures.sheets(subject, without_tv, entries):
+        with whole_file(paths[name]) as part:
             sheet = contact_sheet(rows, args.height)
             sheet.save(part, format="JPEG", quality=90, subsampling=0)
-        print(path)
-        written.append(path)
-    return {"files": written}
+        print(paths[name])
+    return {"files": list(paths.values())}
 
 
 def run_solve(args: argparse.Namespace) -> Figures:

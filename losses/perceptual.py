@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg16, vgg19
 
+from .color import chroma
 from .weights import read_weights, vgg16_weights, vgg19_weights
 
 BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each pooling, by depth
@@ -71,7 +72,7 @@ class PerceptualNetwork(nn.Module):
     def forward(self, picture: Tensor, layers: Iterable[str]) -> Features:
         """Activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name.
 
-        `CHROMA` is no layer of VGG: see `chroma`.
+        `CHROMA` is no layer of VGG: see `losses.color`.
         """
         layers = set(layers)
         found = {CHROMA: chroma(picture)} if CHROMA in layers else {}
@@ -87,15 +88,3 @@ class PerceptualNetwork(nn.Module):
         """Tells one set of weights from another: a digest of every convolution's sum."""
         sums = [parameter.double().sum().item() for parameter in self.features.parameters()]
         return hashlib.sha256(str([f"{value:.9g}" for value in sums]).encode()).hexdigest()
-
-
-def chroma(picture: Tensor) -> Tensor:
-    """A one, and four times Cb and Cr (BT.601), `(B, 3, H, W)`, float32.
-
-    Its Gram matrix holds their means and second moments, of like size: which colours there are,
-    however light or dark.
-    """
-    red, green, blue = picture.float().unbind(dim=1)
-    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
-    cb, cr = 0.564 * (blue - luminance), 0.713 * (red - luminance)
-    return torch.stack([torch.ones_like(cb), 4 * cb, 4 * cr], dim=1)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .color import luminance
+
 CELL = 8  # pixels
-LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue (BT.601)
 PHOTO_MEAN, PHOTO_SPREAD = 0.45, 0.20  # of the luminance of cells, over 60 photographs of COCO
 
 
@@ -21,9 +22,7 @@ class Key(NamedTuple):
 
 def cells(picture: Tensor) -> Tensor:
     """Mean luminance of 8x8 pixels, `(B, 3, H, W)` in [0, 1] to `(B, 1, H/8, W/8)`, rounded up."""
-    weights = torch.tensor(LUMINANCE, device=picture.device).view(1, 3, 1, 1)
-    luminance = (picture.float() * weights).sum(dim=1, keepdim=True)
-    return F.avg_pool2d(luminance, CELL, ceil_mode=True)
+    return F.avg_pool2d(luminance(picture), CELL, ceil_mode=True)
 
 
 def key(style: Tensor) -> Key:

@@ -59,3 +59,8 @@ def _gradient(picture: Tensor) -> Tensor:
     down = padded[..., 1:, :-1] - picture
     across = padded[..., :-1, 1:] - picture
     return (down.square() + across.square()).sqrt().mean(dim=1, keepdim=True)
+
+
+def paste(foreground: Tensor, background: Tensor, mask: Tensor) -> Tensor:
+    """The naive composite: two pictures `(B, 3, H, W)` cut along a mask `(B, 1, H, W)`."""
+    return mask * foreground + (1 - mask) * background

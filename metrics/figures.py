@@ -12,8 +12,10 @@ from data.photos import Entry
 from data.sheet import Cell
 from models import StyleNetwork
 
+from .edges import paste
 from .subject import Subject, read_labelled
 
+NAMES = ("naive", "blend", "samples")
 BLEND = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SAMPLE = (0.0, 0.5, 1.0)
 
@@ -27,15 +29,10 @@ def sheets(
     """
     network, device = subject.network, subject.device
     photo, mask, _ = (x.to(device) for x in read_labelled(entries[0], subject.classes))
-    yield "naive", comparison(network, without_tv, photo, mask)
-    yield "blend", blend(network, photo)
+    yield NAMES[0], comparison(network, without_tv, photo, mask)
+    yield NAMES[1], blend(network, photo)
     photos = (read_picture(entry.photo).pixels[None].to(device) for entry in entries)
-    yield "samples", list(samples(network, subject.style_files, photos))
-
-
-def naive_composite(foreground: Tensor, background: Tensor, mask: Tensor) -> Tensor:
-    """Both branch images `(B, 3, H, W)`, cut along a binary mask `(B, 1, H, W)` and pasted."""
-    return torch.where(mask > 0.5, foreground, background)
+    yield NAMES[2], list(samples(network, subject.style_files, photos))
 
 
 @torch.inference_mode()
@@ -48,7 +45,7 @@ def comparison(
     shows a detail of each, twice as large.
     """
     view = network.inspect(photo, 0.0, mask)
-    pictures = {"naive: cut and pasted": naive_composite(view.foreground, view.background, mask)}
+    pictures = {"naive: cut and pasted": paste(view.foreground, view.background, mask)}
     if without_tv:
         pictures["ours without the TV term"] = without_tv(photo, 0.0, mask)
     pictures["ours"] = view.stylized

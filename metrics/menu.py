@@ -38,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     n.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
 
     f = _question(questions, "figures", "the pictures that explain a pair")
-    _add_photos(f)
+    _add_photos(f, count=6)
+    f.add_argument("--force", action="store_true", help="overwrite what exists")
     f.add_argument("-o", "--output", type=Path, default=Path("outputs/figures"), help="folder")
     f.add_argument("--without-tv", metavar="CHECKPOINT", help="the pair trained without that term")
     f.add_argument("--height", type=_positive, default=384, help="of a picture (default: 384)")

@@ -16,7 +16,7 @@ from data.photos import Entry
 from losses import content_distance
 from losses.weights import read_weights, vgg16_weights
 
-from .edges import seam
+from .edges import paste, seam
 from .peer_network import PeerNetwork
 from .regions import Grams, region_grams, relative_distance, style_scale
 from .subject import Subject, choose, read_labelled
@@ -58,7 +58,7 @@ class Rivals:
         first, second = (
             network(photo)[..., :height, :width] for network in (self.foreground, self.background)
         )
-        return mask * first + (1 - mask) * second
+        return paste(first, second, mask)
 
 
 def lpips_distance(weights: Path | None, device: str) -> Distance:

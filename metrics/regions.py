@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data.photos import Entry
 from losses import PerceptualNetwork, gram
 
-from .edges import boundary_f, seam
+from .edges import boundary_f, paste, seam
 from .subject import REGION_SHARE, Subject, compared, read_labelled
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
@@ -126,7 +126,7 @@ def measure(subject: Subject, entries: Sequence[Entry]) -> Regions:
 
 def _add_seam(found: Regions, subject: Subject, photo: Tensor, mask: Tensor) -> None:
     view = subject.network.inspect(photo, 0.0, mask)
-    composite = mask * view.foreground + (1 - mask) * view.background
+    composite = paste(view.foreground, view.background, mask)
     ours, naive = seam(view.stylized, mask), seam(composite, mask)
     if ours is not None and naive is not None:
         found.seams.append((ours, naive))

@@ -89,12 +89,19 @@ class Subject:
         return [style["sha256"] for style in self.header["styles"]]
 
     def weights(self) -> ObjectiveWeights:
-        """The objective's weights that the pair was trained with."""
+        """The objective's weights that the pair was trained with.
+
+        Raises CheckpointError where they are another version's.
+        """
         saved = self.header["objective"]
         # JSON has no tuples.
-        return ObjectiveWeights(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-        )
+        saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+        try:
+            return ObjectiveWeights(**saved)
+        except TypeError as error:
+            raise CheckpointError(
+                f"{self.checkpoint}: of another version's objective ({error}); train it again"
+            ) from error
 
     def objective(self) -> Objective:
         """The objective that the pair was trained with."""

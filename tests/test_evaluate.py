@@ -11,7 +11,7 @@ from torchvision.models import vgg19
 
 import evaluate
 from losses import PerceptualNetwork
-from metrics.edges import boundary_f, seam
+from metrics.edges import boundary_f, paste, seam
 from metrics.objective import closures_worth
 from metrics.regions import Regions, iou, region_grams, relative_distance, style_scale, table
 
@@ -75,6 +75,27 @@ def test_missing_style_image_is_one_line(photo_folder, network, tmp_path: Path, 
     argv += ["--labels", photo_folder[1]]
     assert evaluate.main([str(part) for part in argv]) == 2
     assert "nobody: its image is not in styles/; name both" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_objective_is_one_line(
+    photo_folder, network, random_vgg: Path, tmp_path: Path, capsys
+) -> None:
+    from models import save_checkpoint
+
+    path, painting = tmp_path / "c.safetensors", photo_folder[0] / "1.png"
+    header = {"styles": [], "training": {"style_size": 64, "foreground": ""}}
+    save_checkpoint(path, network, {**header, "objective": {"forgotten_weight": 1.0}})
+    argv = ["objective", "--checkpoint", path, "--styles", painting, painting]
+    argv += ["--photos", photo_folder[0], "--labels", photo_folder[1], "--vgg-weights", random_vgg]
+    assert evaluate.main([str(part) for part in argv]) == 2
+    printed = capsys.readouterr().err
+    assert "c.safetensors: of another version's objective" in printed and printed.count("\n") == 1
+
+
+def test_paste_is_cut_along_the_mask() -> None:
+    mask = torch.tensor([[[[0.0, 0.25], [1.0, 1.0]]]])
+    pasted = paste(torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), mask)
+    assert pasted[0, 2].tolist() == [[0, 0.25], [1, 1]]
 
 
 def test_boundary_f_by_hand() -> None:

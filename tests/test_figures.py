@@ -8,7 +8,7 @@ from PIL import Image
 
 import evaluate
 from data.sheet import contact_sheet
-from metrics.figures import BLEND, blend, comparison, detail, naive_composite
+from metrics.figures import BLEND, blend, comparison, detail
 from models import StyleNetwork
 
 
@@ -19,12 +19,6 @@ def test_a_row_that_is_too_wide_is_made_lower() -> None:
     # Four pictures and five margins of 12 pixels: 100 by 50 each.
     assert sheet.size == (460, (100 + 30 + 12) + (50 + 30 + 12) + 12)
     assert contact_sheet(rows[:1], height=100).size == (224, 154)
-
-
-def test_naive_composite_is_cut_along_the_mask() -> None:
-    mask = torch.tensor([[[[0.0, 0.4], [0.6, 1.0]]]])
-    pasted = naive_composite(torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), mask)
-    assert pasted[0, 0].tolist() == [[0, 0], [1, 1]]
 
 
 def test_detail_finds_the_border() -> None:
@@ -55,6 +49,11 @@ def test_command(checkpoint: Path, photo_folder, tmp_path: Path, capsys) -> None
     sheets = {path.stem: Image.open(path) for path in sorted((tmp_path / "sheets").iterdir())}
     assert set(sheets) == {"naive", "blend", "samples"}
     assert str(tmp_path / "sheets" / "naive.jpg") in capsys.readouterr().out
+    assert evaluate.main([str(part) for part in argv]) == 2  # nothing is overwritten
+    assert "naive.jpg: exists; --force overwrites" in capsys.readouterr().err
+    assert evaluate.main([str(part) for part in [*argv, "--force", "--count", 1]]) == 0
+    with Image.open(tmp_path / "sheets" / "samples.jpg") as sheet:
+        assert sheet.height == 2 * (40 + 30 + 12) + 12
     # Seven rows of 40 pixels with their captions: the paintings and six photographs.
     assert sheets["samples"].height == 7 * (40 + 30 + 12) + 12
 
