@@ -46,9 +46,8 @@ def run_regions(args: argparse.Namespace) -> Figures:
 def run_objective(args: argparse.Namespace) -> Figures:
     """The network against the solver: prints the table, returns every figure."""
     entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
-    found = objective.measure(
-        subject, entries, args.count, args.size, args.closures, args.cache, args.precision
-    )
+    limits = (args.count, args.size, args.closures)
+    found = objective.measure(subject, entries, *limits, args.cache, args.precision, args.start)
     summaries = [
         objective.summarize([c for c in found if c.alpha == alpha]) for alpha in objective.ALPHAS
     ]

@@ -57,19 +57,21 @@ def solve(
     alpha: float,
     marks: Sequence[int] = (300,),
     report: Callable[[float], None] | None = None,
+    start: Tensor | None = None,
 ) -> list[Solution]:
     """Optimise the two images of one picture by L-BFGS; a solution for each of `marks`.
 
     `evaluate`: an `Objective`; `content`: `(1, 3, H, W)` in [0, 1]; `mask`: `(1, 1, H, W)` in
     [0, 1], 1 = foreground; `alpha`: in [0, 1]; `marks`: closures (the objective and its gradient,
-    once), rising; `report`: takes the objective after every closure. Both images start at the
-    photograph and nothing is random: the same input gives the same images. A mark's solution is
-    the best of the marks up to there, its values cut to [0, 1].
+    once), rising; `report`: takes the objective after every closure; `start`: what both images
+    start at, as `content`, which is the default. Nothing is random: the same input gives the same
+    images. A mark's solution is the best of the marks up to there, its values cut to [0, 1].
     Raises ValueError where the marks do not rise or the objective is not finite.
     """
     if not marks or list(marks) != sorted(set(marks)) or marks[0] < 0:
         raise ValueError(f"marks must rise from 0 or more, not {tuple(marks)}")
-    images = torch.cat([content, content]).detach().clone().requires_grad_()
+    start = content if start is None else start
+    images = torch.cat([start, start]).detach().clone().requires_grad_()
     # One iteration a call: the same steps, and a place to look at them.
     optimizer = torch.optim.LBFGS(
         [images], max_iter=1, history_size=HISTORY, tolerance_grad=0, tolerance_change=0
@@ -97,6 +99,12 @@ def solve(
         if report:
             report(loss)
     return found
+
+
+def white_noise(content: Tensor, seed: int = 0) -> Tensor:
+    """Uniform noise in [0, 1], shaped as `content`, to start at (as Johnson et al. 2016 do)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(content.shape, generator=generator).to(content)
 
 
 def _painting(images: Tensor, mask: Tensor, alpha: float) -> Painting:

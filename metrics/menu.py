@@ -23,6 +23,8 @@ def parser() -> argparse.ArgumentParser:
                    help="keeps what the solver reached (default: outputs/solver)")  # fmt: skip
     o.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
                    help="of everything (bf16: faster where the CPU has it)")  # fmt: skip
+    o.add_argument("--start", choices=("photo", "noise"), default="photo",
+                   help="of the solver (noise: as Johnson et al. count)")  # fmt: skip
 
     a = _question(questions, "alpha", "what one network for every alpha costs")
     _add_photos(a, count=40)

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from data.images import resize, sha256, short_side, whole_file
 from data.photos import Entry
 from losses import Objective, Painting
-from losses.solver import SOLVER_VERSION, solve
+from losses.solver import SOLVER_VERSION, solve, white_noise
 from models import PRECISIONS
 
 from .subject import Subject, choose, read_labelled
@@ -96,12 +97,14 @@ def measure(
     closures: int,
     cache: Path,
     precision: str = "fp32",
+    start: str = "photo",
 ) -> list[Comparison]:
     """Compare on the first `count` photographs with 10 to 70 % foreground, at every alpha.
 
     `size`: short side, pixels; `closures`: the solver's most; `cache`: folder that keeps what the
     solver reached, so that another network for the same paintings need not wait for it again;
-    `precision`: fp32 or bf16, of networks and solver (Gram matrices are float32 always).
+    `precision`: fp32 or bf16, of networks and solver (Gram matrices are float32 always); `start`:
+    of the solver, photo or noise (Johnson et al. count closures from noise).
     Both get the labels' mask. Raises PictureError where a file cannot be read, ValueError where
     no photograph serves.
     """
@@ -112,11 +115,13 @@ def measure(
     bar = tqdm(total=len(chosen) * len(ALPHAS) * closures, unit="closure", disable=None)
     for entry in chosen:
         photo, mask = prepare(subject, entry, size)
+        first = white_noise(photo) if start == "noise" else photo
         for alpha in ALPHAS:
-            file = cache / f"{_key(subject, entry, size, alpha, marks, precision)}.json"
+            file = cache / f"{_key(subject, entry, size, alpha, marks, precision, start)}.json"
             with torch.autocast(subject.kind, lower, enabled=lower != torch.float32):
                 painted = evaluate_network(subject, objective, photo, mask, alpha)
-                solved = _cached(file) or _solve(objective, photo, mask, alpha, marks, bar, file)
+                run = partial(_solve, objective, photo, mask, alpha, marks, first, bar)
+                solved = _remembered(file, run)
             found.append(Comparison(entry.photo.name, alpha, painted, solved))
             bar.n = len(found) * closures
             bar.refresh()
@@ -149,24 +154,25 @@ def _solve(
     mask: Tensor,
     alpha: float,
     marks: Sequence[int],
+    start: Tensor,
     bar: tqdm,
-    file: Path,
 ) -> dict[int, Terms]:
-    solutions = solve(objective, photo, mask, alpha, marks, lambda _: bar.update() and None)
-    reached = {solution.closures: solution.terms for solution in solutions}
+    """What the solver reaches, by closures."""
+    solutions = solve(objective, photo, mask, alpha, marks, lambda _: bar.update() and None, start)
+    return {solution.closures: solution.terms for solution in solutions}
+
+
+def _remembered(file: Path, solved: Callable[[], dict[int, Terms]]) -> dict[int, Terms]:
+    """What the solver reached in an earlier run, or now."""
+    if file.exists():
+        try:
+            return {int(mark): terms for mark, terms in json.loads(file.read_text()).items()}
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{file}: damaged ({error}); delete it") from error
+    reached = solved()
     with whole_file(file) as part:
         part.write_text(json.dumps(reached) + "\n")
     return reached
-
-
-def _cached(file: Path) -> dict[int, Terms] | None:
-    """What the solver reached in an earlier run."""
-    if not file.exists():
-        return None
-    try:
-        return {int(mark): terms for mark, terms in json.loads(file.read_text()).items()}
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{file}: damaged ({error}); delete it") from error
 
 
 def _key(subject: Subject, entry: Entry, *settings: object) -> str:

@@ -9,7 +9,7 @@ from .checkpoint import (
     shipped_checkpoints,
 )
 from .config import MARGIN, SIZES, NetworkConfig
-from .device import PRECISIONS, pick_device, pick_precision
+from .device import PRECISIONS, pick_device, pick_precision, pick_training_precision
 from .mask import pretrained_backbone
 from .network import Inspection, StyleNetwork
 
@@ -25,6 +25,7 @@ __all__ = [
     "load_checkpoint",
     "pick_device",
     "pick_precision",
+    "pick_training_precision",
     "pretrained_backbone",
     "read_header",
     "save_checkpoint",

@@ -155,6 +155,11 @@ def test_objective_command(
     assert evaluate.main([str(part) for part in argv]) == 0  # out of the cache this time
     assert capsys.readouterr().out == first
     assert [file.stat().st_mtime_ns for file in kept] == times
+    assert evaluate.main([*map(str, argv), "--start", "noise"]) == 0  # not out of the cache
+    noisy = json.loads((tmp_path / "figures.json").read_text())
+    for before, after in zip(figures["comparisons"], noisy["comparisons"], strict=True):
+        assert before["network"] == after["network"]
+        assert before["solver"]["0"]["content"] == 0 < after["solver"]["0"]["content"]
 
 
 def test_solve_command(

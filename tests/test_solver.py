@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from losses import Objective, ObjectiveWeights, Painting, PerceptualNetwork, total_variation
-from losses.solver import reference_weights, solve
+from losses.solver import reference_weights, solve, white_noise
 
 CONTENT = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
 MASK = torch.zeros(1, 1, 24, 32)
@@ -72,6 +72,15 @@ def test_repeats_itself_exactly(objective: Objective) -> None:
     (first,) = solve(objective, CONTENT, MASK, 1.0, marks=(4,))
     (second,) = solve(objective, CONTENT, MASK, 1.0, marks=(4,))
     assert torch.equal(first.stylized, second.stylized) and first.terms == second.terms
+
+
+def test_starts_where_it_is_told() -> None:
+    noise = white_noise(CONTENT)
+    assert torch.equal(noise, white_noise(CONTENT)) and noise.shape == CONTENT.shape
+    assert not torch.equal(noise, white_noise(CONTENT, seed=1))
+    assert noise.mean().item() == pytest.approx(0.5, abs=0.05)
+    start, end = solve(towards(0.2, 0.9), CONTENT, MASK, 0.0, marks=(0, 30), start=noise)
+    assert torch.equal(start.foreground, noise) and end.total < 1e-6
 
 
 def test_marks_and_divergence_are_refused() -> None:

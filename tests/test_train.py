@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import train
-from models import load_checkpoint, read_header
+from models import load_checkpoint, pick_training_precision, read_header
 from tests.conftest import ROOT
 from training import TrainConfig, build, settings
 
@@ -135,6 +135,15 @@ def test_two_processes_take_the_step_of_one(command, tmp_path: Path) -> None:
     differs = [(joint[n] - parted[n]).abs() > 1e-5 for n in weights]
     share = sum(d.sum().item() for d in differs) / sum(d.numel() for d in differs)
     assert share < 0.01
+
+
+def test_auto_precision_is_bf16_only_where_there_are_units_for_it(monkeypatch) -> None:
+    for units, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: {"amx_bf16": units})
+        assert pick_training_precision("auto", "cpu") == precision
+    assert pick_training_precision("auto", "cuda") == "bf16"
+    assert pick_training_precision("auto", "mps") == "fp32"
+    assert pick_training_precision("fp16", "cuda") == "fp16"
 
 
 def test_the_checkpoint_says_where_it_comes_from(command, tmp_path: Path) -> None:

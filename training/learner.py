@@ -13,7 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 from data.masks import foreground_classes
 from data.photos import Sample
 from losses import Painting
-from models import PRECISIONS, StyleNetwork, git_revision, save_checkpoint
+from models import (
+    PRECISIONS,
+    StyleNetwork,
+    git_revision,
+    pick_training_precision,
+    save_checkpoint,
+)
 
 from . import build
 from .settings import TrainConfig
@@ -63,7 +69,8 @@ class Learner:
         self.average = Average(self.network, config.ema)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
         self.optimizers = build.build_optimizers(self.trained, config.learning_rate)
-        scaled = config.precision == "fp16" and self.kind == "cuda"
+        self.precision = pick_training_precision(config.precision, self.kind)
+        scaled = self.precision == "fp16" and self.kind == "cuda"
         self.scaler = torch.amp.GradScaler(self.kind, enabled=scaled)
         self.learn = self._wrap(TrainingPass(self.network, config).train())
         self.step, self.pictures = 0, 0
@@ -121,7 +128,7 @@ class Learner:
         crop = crop.contiguous(memory_format=torch.channels_last)
         every = self.config.mask_every
         photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
-        precision = PRECISIONS[self.config.precision]
+        precision = PRECISIONS[self.precision]
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
             stylized, logits = self.learn(crop, alpha, mask, photo)
             inside = slice(rim, crop.shape[-1] - rim)

@@ -111,7 +111,9 @@ class TrainConfig:
     init: str = setting("", "checkpoint to start from, name or file")
     device: str = setting("auto", "auto, cpu, cuda or mps")
     precision: str = setting(
-        "bf16", "precision of the forward pass", choices=("fp32", "bf16", "fp16")
+        "auto",
+        "precision of the forward pass (auto: bf16 on CUDA and on CPUs with AMX, else fp32)",
+        choices=("auto", "fp32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "compile the network (minutes at the start, then faster)")
 
