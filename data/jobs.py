@@ -4,14 +4,24 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from .frames_out import is_numbered
 from .images import PICTURE_SUFFIXES, WRITABLE, PictureError, list_pictures
+from .video import VIDEO_SUFFIXES
+from .video_out import CONTAINERS
 
 Outputs = dict[str, Path]  # file by result: "0.25" for an alpha, or the name of a branch image
 BRANCHES = ("foreground", "background", "mask")
+READABLE = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+WRITABLE_VIDEO = {*CONTAINERS, ".gif"}
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is a video, by its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def find_photos(arguments: Sequence[str]) -> dict[Path, Path]:
-    """Pictures from files, folders and patterns, each with the relative path it is known by.
+    """Pictures and videos from files, folders and patterns, each with the path it is known by.
 
     Raises PictureError where an argument names nothing.
     """
@@ -19,15 +29,15 @@ def find_photos(arguments: Sequence[str]) -> dict[Path, Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            inside = {file: file.relative_to(path) for file in list_pictures(path)}
+            inside = {file: file.relative_to(path) for file in list_pictures(path, READABLE)}
             if not inside:
-                raise PictureError(f"{path}: no pictures in this folder")
+                raise PictureError(f"{path}: no pictures or videos in this folder")
             found |= inside
         elif path.exists():
             found[path] = Path(path.name)
         else:
             matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
-            matches = [m for m in matches if m.suffix.lower() in PICTURE_SUFFIXES]
+            matches = [m for m in matches if m.suffix.lower() in READABLE]
             if not matches:
                 raise PictureError(f"{argument}: no such file")
             found |= {match: Path(match.name) for match in matches}
@@ -37,21 +47,21 @@ def find_photos(arguments: Sequence[str]) -> dict[Path, Path]:
 def plan_outputs(
     photos: dict[Path, Path],
     output: Path | None,
-    alphas: Sequence[float],
+    alphas: Sequence[object],
     branches: bool,
     kind: str | None,
     force: bool,
 ) -> dict[Path, Outputs]:
-    """The files that every photograph becomes.
+    """The files that every photograph or video becomes.
 
     `output`: a file for a single result, else a folder; `kind`: suffix without its dot, None
-    for the photograph's own. Raises PictureError where two results or a photograph would meet
-    in one file, or one exists and `force` is not given.
+    for the photograph's own, or MP4. Raises PictureError where two results or a photograph would
+    meet in one file, or one exists and `force` is not given.
     """
     results = [f"{alpha:g}" for alpha in alphas] + list(BRANCHES if branches else ())
     single = len(photos) == 1 and len(results) == 1
     names_file = output is not None and output.suffix != "" and not output.is_dir()
-    if names_file and not single and output.suffix.lower() in WRITABLE:
+    if names_file and not single and output.suffix.lower() in WRITABLE | WRITABLE_VIDEO:
         raise PictureError(f"{output}: is one file for several results; name a folder with -o")
     if single and names_file:
         jobs = {photo: {results[0]: output} for photo in photos}
@@ -69,7 +79,9 @@ def plan_outputs(
 
 def _name(known: Path, result: str, results: Sequence[str], kind: str | None) -> Path:
     suffix = f".{kind}" if kind else known.suffix.lower()
-    if suffix not in WRITABLE:
+    if is_video(known):
+        suffix = suffix if kind else ".mp4"
+    elif suffix not in WRITABLE:
         suffix = ".png"
     label = "" if len(results) == 1 else f"-{result}" if result in BRANCHES else f"-alpha{result}"
     return known.with_name(f"{known.stem}{label}{suffix}")
@@ -80,8 +92,7 @@ def _check(jobs: dict[Path, Outputs], force: bool) -> None:
     inputs = {photo.resolve() for photo in jobs}
     for photo, outputs in jobs.items():
         for path in outputs.values():
-            if path.suffix.lower() not in WRITABLE:
-                raise PictureError(f"{path}: write .jpg, .png, .webp or .tif")
+            _check_suffix(photo, path)
             if path.resolve() in inputs:
                 raise PictureError(f"{path}: is a photograph to be painted; name another output")
             other = taken.setdefault(path, photo)
@@ -89,6 +100,20 @@ def _check(jobs: dict[Path, Outputs], force: bool) -> None:
                 raise PictureError(f"{path}: both {other} and {photo} would be written there")
             if path.exists() and not force:
                 raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
+
+
+def _check_suffix(photo: Path, path: Path) -> None:
+    suffix = path.suffix.lower()
+    if not is_video(photo) and suffix not in WRITABLE:
+        raise PictureError(f"{path}: write .jpg, .png, .webp or .tif")
+    if (
+        is_video(photo)
+        and suffix not in WRITABLE_VIDEO
+        and not (is_numbered(path) and suffix in WRITABLE)
+    ):
+        raise PictureError(
+            f"{path}: write a video as .mp4, .mov, .mkv, .webm, .avi, .gif or %05d.png"
+        )
 
 
 def matte_of(mask: Path, known: Path) -> Path:

@@ -8,14 +8,15 @@ import pytest
 
 from tests.conftest import ROOT
 
-FOLDERS = ("models", "losses", "data", "metrics", "training")
+FOLDERS = ("models", "losses", "data", "metrics", "training", "painting")
 ALLOWED = {
     "models": set(),
     "losses": set(),
     "data": set(),
     "metrics": {"models", "losses", "data"},
     "training": {"models", "losses", "data"},
-    "infer.py": {"models", "data"},
+    "painting": {"models", "data"},
+    "infer.py": {"models", "data", "painting"},
     "train.py": {"models", "losses", "data", "training"},
     "evaluate.py": {"models", "losses", "data", "metrics"},
     "demo.py": {"models", "data", "infer", "train"},

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import infer
-from data.images import pil_to_tensor
+from data.images import pil_to_tensor, tensor_to_pil
 from models import StyleNetwork, load_checkpoint, shipped_checkpoints
 
 
@@ -129,7 +129,7 @@ def test_api_with_pillow_images_of_every_mode(network: StyleNetwork, astronaut: 
     view = infer.stylize(
         network, torch.from_numpy(np.array(small)).permute(2, 0, 1)[None] / 255, branches=True
     )
-    expected = infer.tensor_to_pil(view["foreground"][0])
+    expected = tensor_to_pil(view["foreground"][0])
     assert abs(np.array(one).astype(int) - np.array(expected)).max() <= 1
 
 

@@ -68,7 +68,7 @@ def test_two_photos_do_not_meet_in_one_file(folder: Path, tmp_path: Path) -> Non
 
 def test_empty_folder_and_wrong_suffix(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(PictureError, match="no pictures in this folder"):
+    with pytest.raises(PictureError, match="no pictures or videos in this folder"):
         find_photos([str(tmp_path / "empty")])
     with pytest.raises(PictureError, match=r"x\.bmp: write"):
         plan_outputs({folder / "a.jpg": Path("a.jpg")}, tmp_path / "x.bmp", [0], False, None, False)

@@ -1,0 +1,115 @@
+"""Painted frames out: whatever a name asks for, a GIF and numbered pictures among it."""
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import av
+from PIL import Image
+
+from .images import whole_file
+from .video import Frame, VideoReader
+from .video_out import CONTAINERS, Encoding, VideoWriter
+
+
+class Writer(Protocol):
+    """Takes frames and packets in the file's order."""
+
+    notes: list[str]  # what could not be kept, one line each
+
+    def frame(self, frame: Frame) -> None: ...
+    def packet(self, packet: av.Packet) -> None: ...
+    def close(self) -> None: ...
+
+
+class FrameWriter:
+    """A numbered picture for every frame: `frames/%05d.png`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count, self.notes = path, 0, []
+
+    def frame(self, frame: Frame) -> None:
+        """Write one picture."""
+        path = Path(str(self.path) % self.count)
+        kind = Image.registered_extensions()[path.suffix.lower()]
+        with whole_file(path) as part:
+            Image.fromarray(frame.pixels).save(part, format=kind)
+        self.count += 1
+
+    def packet(self, packet: av.Packet) -> None:
+        """Sound and subtitles have no place here."""
+
+    def close(self) -> None:
+        """Every picture is whole already."""
+
+
+class GifWriter:
+    """An animated GIF, a palette a frame, so that memory does not grow with the length."""
+
+    def __init__(self, path: Path, source: VideoReader) -> None:
+        self.source, self.notes = source, []
+        if any(stream.type == "audio" for stream in source.others):
+            self.notes.append("a GIF has no sound")
+        self.container = av.open(str(path), "w", format="gif")
+        self.stream = self.container.add_stream("gif", rate=source.rate)
+        self.stream.width, self.stream.height = source.width, source.height
+        self.stream.pix_fmt = "pal8"
+        self.stream.codec_context.time_base = source.time_base
+        self.graph = av.filter.Graph()
+        begin = self.graph.add_buffer(
+            width=source.width, height=source.height, format=av.VideoFormat("rgb24"),
+            time_base=source.time_base,
+        )  # fmt: skip
+        split = self.graph.add("split")
+        palette = self.graph.add("palettegen", "stats_mode=single")
+        use = self.graph.add("paletteuse", "new=1")
+        end = self.graph.add("buffersink")
+        begin.link_to(split)
+        split.link_to(use)
+        split.link_to(palette, output_idx=1)
+        palette.link_to(use, input_idx=1)
+        use.link_to(end)
+        self.graph.configure()
+
+    def frame(self, frame: Frame) -> None:
+        """Encode one picture."""
+        picture = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24")
+        picture.pts, picture.time_base = frame.pts, self.source.time_base
+        self.graph.push(picture)
+        self._drain()
+
+    def packet(self, packet: av.Packet) -> None:
+        """Sound and subtitles have no place here."""
+
+    def close(self) -> None:
+        """Finish the file."""
+        self.graph.push(None)
+        self._drain()
+        self.container.mux(self.stream.encode(None))
+        self.container.close()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self.container.mux(self.stream.encode(self.graph.pull()))
+            except (av.BlockingIOError, av.EOFError):
+                return
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether a name stands for a row of pictures, `%05d.png` say."""
+    return re.search(r"%0?\d*d", path.name) is not None
+
+
+def open_writer(path: Path, source: VideoReader, encoding: Encoding, stack: ExitStack) -> Writer:
+    """What a name's suffix asks for; the file takes its place when `stack` ends well.
+
+    Raises PictureError where it cannot be written.
+    """
+    if is_numbered(path):
+        return FrameWriter(path)
+    part = stack.enter_context(whole_file(path))
+    if path.suffix.lower() == ".gif":
+        return GifWriter(part, source)
+    return VideoWriter(part, CONTAINERS[path.suffix.lower()], source, encoding)

@@ -1,0 +1,20 @@
+"""What `infer.py` is made of: pictures and videos through a network."""
+
+from .alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
+from .mattes import Matte
+from .pictures import paint_picture, stylize, stylize_image
+from .video import VideoReport, paint_video, stylize_video
+
+__all__ = [
+    "Alpha",
+    "AlphaCurve",
+    "Matte",
+    "VideoReport",
+    "paint_picture",
+    "paint_video",
+    "parse_alphas",
+    "parse_keys",
+    "stylize",
+    "stylize_image",
+    "stylize_video",
+]

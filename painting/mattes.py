@@ -1,0 +1,48 @@
+"""Masks for the frames of a video."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from data.images import PictureError, list_pictures, read_mask, resize
+from data.video import VIDEO_SUFFIXES, Frame, VideoReader
+
+
+class Matte(NamedTuple):
+    """A mask for a video: another video, or a folder of pictures, one a frame."""
+
+    path: Path
+    invert: bool = False
+
+
+def mask_frames(matte: Matte, reader: VideoReader) -> Iterator[Tensor]:
+    """Masks `(1, 1, H, W)` in [0, 1] for a video's frames in order.
+
+    Raises PictureError where there is no such mask, or it ends before the video does.
+    """
+    size = (reader.height, reader.width)
+    for mask in _mask_pictures(matte.path, reader, size):
+        yield 1 - mask if matte.invert else mask
+    raise PictureError(f"{matte.path}: ends before the video does; give a mask for every frame")
+
+
+def _mask_pictures(path: Path, reader: VideoReader, size: tuple[int, int]) -> Iterator[Tensor]:
+    if path.is_dir():
+        files = list_pictures(path)
+        if not files:
+            raise PictureError(f"{path}: no pictures in this folder")
+        for file in files[round(reader.start * reader.rate) :]:
+            yield read_mask(file, size)
+    elif path.suffix.lower() in VIDEO_SUFFIXES:
+        with VideoReader(path, reader.start) as video:
+            for item in video:
+                if isinstance(item, Frame):
+                    grey = torch.from_numpy(item.pixels).float().mean(dim=2).div(255)
+                    yield resize(grey[None, None], size)
+    else:
+        mask = read_mask(path, size)  # one for all
+        while True:
+            yield mask

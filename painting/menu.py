@@ -1,0 +1,100 @@
+"""The command line of infer.py."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from data.images import WRITABLE
+from data.jobs import WRITABLE_VIDEO
+from models import PRECISIONS, shipped_checkpoints
+
+from .alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = shipped_checkpoints()
+    p = argparse.ArgumentParser(
+        prog="infer.py", description="Paint the foreground in one style, the rest in another."
+    )
+    add = p.add_argument
+    add("photos", nargs="+", metavar="FILE", help="pictures, videos, folders of them, patterns")
+    add("-o", "--output", type=Path, help="file for one result, else a folder (default: outputs)")
+    add(
+        "--checkpoint",
+        default=known[0] if known else None,
+        help=f"a file, or a shipped pair: {', '.join(known)} (default: the first)",
+    )
+    add(
+        "--alpha",
+        type=_alphas,
+        default=[0.0],
+        help="melting of the styles, 0 to 1; several with commas; A:B over a video (default: 0)",
+    )
+    add("--mask", type=Path, help="matte, white = foreground (a folder: one a photo, same name; "
+        "for a video a video, or a folder with one a frame)")  # fmt: skip
+    add("--invert-mask", action="store_true", help="black is the foreground of --mask")
+    add("--swap", action="store_true", help="exchange the two styles")
+    add("--keep-colors", action="store_true", help="luminance painted, colours of the photo")
+    add("--size", "--render-size", type=_size, metavar="N",
+        help="paint with the long side at N pixels, then enlarge again")  # fmt: skip
+    add("--show-branches", action="store_true", help="write both branch images and the mask too")
+    add("--format", choices=sorted(s[1:] for s in WRITABLE | WRITABLE_VIDEO),
+        help="format (default: as the photo; mp4)")  # fmt: skip
+    add("--force", action="store_true", help="overwrite what exists")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add("--precision", default="auto", choices=("auto", *PRECISIONS))
+    _add_video(p.add_argument_group("videos").add_argument)
+    return p
+
+
+def _add_video(add: Callable[..., object]) -> None:
+    add("--alpha-keys", type=_keys, metavar="KEYS",
+        help="alpha at times, straight lines between: '0s=0, 2s=1, 5s=0.3'")  # fmt: skip
+    add("--start", type=_seconds, default=0.0, metavar="S", help="begin here, seconds")
+    add(
+        "--duration",
+        type=_seconds,
+        metavar="S",
+        help="paint so much, seconds (default: all)",
+    )
+    add("--codec", help="encoder, as FFmpeg names it (default: libx264; WebM: libvpx-vp9)")
+    add("--crf", type=int, help="quality, less is better (default: the encoder's, 23 for H.264)")
+    add("--preset", help="x264's and x265's: ultrafast to veryslow (default: medium)")
+    add("--batch", type=_count, default=1, metavar="N", help="frames painted at once (default: 1)")
+
+
+def _alphas(text: str) -> list[Alpha]:
+    try:
+        return parse_alphas(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _keys(text: str) -> AlphaCurve:
+    try:
+        return parse_keys(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of 1 or more")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    if not text.isdigit() or int(text) < 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size of 16 pixels or more")
+    return int(text)

@@ -1,0 +1,386 @@
+"""Videos from end to end, on files made here: what comes in goes out, but for the paint."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import infer
+from data.images import PictureError
+from data.video import Frame, VideoReader
+from models import StyleNetwork
+from painting import AlphaCurve, Matte, paint_video, parse_alphas, parse_keys, stylize_video
+from tests.conftest import ROOT
+
+NTSC = Fraction(30000, 1001)
+
+
+def shown(number: int, width: int, height: int) -> np.ndarray:
+    """A picture whose left part grows with its number."""
+    pixels = np.full((height, width, 3), 60, np.uint8)
+    pixels[:, : 4 + (3 * number) % (width - 8)] = (200, 40, 40)
+    return pixels
+
+
+def make(
+    path: Path,
+    size: tuple[int, int] = (64, 48),
+    frames: int = 12,
+    rate: Fraction = NTSC,
+    times: list[int] | None = None,  # milliseconds
+    sound: str = "",
+    color: tuple[int, int] = (1, 1),
+    transfer: int = 1,
+    gop: int = 12,
+) -> Path:
+    """An H.264 clip; `color`: matrix and range as H.273 counts them."""
+    width, height = size
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as file:
+        video = file.add_stream("libx264", rate=rate, options={"crf": "12", "g": str(gop)})
+        video.width, video.height = size
+        video.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+        video.metadata["handler_name"] = "made here"
+        file.metadata["title"] = "a clip"
+        context = video.codec_context
+        context.colorspace, context.color_range = color
+        context.color_primaries, context.color_trc = 1, transfer
+        context.sample_aspect_ratio = Fraction(4, 3)
+        if times:
+            context.time_base = Fraction(1, 1000)
+        audio = file.add_stream(sound, rate=48000, layout="mono") if sound else None
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(shown(number, width, height), format="rgb24")
+            picture = picture.reformat(
+                format=video.pix_fmt,
+                src_color_range=2,
+                dst_colorspace=color[0],
+                dst_color_range=color[1],
+            )
+            picture.pts = times[number] if times else number
+            file.mux(video.encode(picture))
+        if audio:
+            count = int(48000 * frames / rate)
+            wave = 0.3 * np.sin(np.arange(count) * 2 * np.pi * 440 / 48000)
+            if audio.format.name == "s16":
+                wave = (wave * 32767).astype(np.int16)
+            wave = wave.astype(np.int16 if audio.format.name == "s16" else np.float32)
+            tone = av.AudioFrame.from_ndarray(wave[None], format=audio.format.name, layout="mono")
+            tone.rate, tone.pts = 48000, 0
+            file.mux(audio.encode(tone))
+            file.mux(audio.encode(None))
+        file.mux(video.encode(None))
+    return path
+
+
+def read(path: Path) -> list[Frame]:
+    with VideoReader(path) as reader:
+        return [item for item in reader if isinstance(item, Frame)]
+
+
+def stamps(path: Path) -> list[float]:
+    """Seconds of every frame, as another reader sees them."""
+    with av.open(str(path)) as file:
+        return [float(frame.pts * frame.time_base) for frame in file.decode(video=0)]
+
+
+def sound_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as file:
+        return [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+
+
+@pytest.fixture
+def paint(network: StyleNetwork, tmp_path: Path):
+    """Paint a clip into out.mp4, or another name; returns the file and the report."""
+
+    def run(source: Path, name: str = "out.mp4", **options):
+        return tmp_path / name, stylize_video(network, source, tmp_path / name, **options)
+
+    return run
+
+
+def test_sound_rate_time_stamps_and_metadata_are_kept(paint, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", sound="aac")
+    out, report = paint(source)
+    assert report.frames == 12 and not report.damaged and not report.notes
+    with av.open(str(out)) as file, av.open(str(source)) as before:
+        video = file.streams.video[0]
+        assert video.average_rate == NTSC and video.frames == 12
+        assert (video.width, video.height, video.pix_fmt) == (64, 48, "yuv420p")
+        assert video.codec_context.name == "h264"
+        assert video.sample_aspect_ratio == Fraction(4, 3)
+        assert file.metadata["title"] == "a clip"
+        assert file.duration == pytest.approx(before.duration, abs=2000)
+    assert stamps(out) == pytest.approx(stamps(source), abs=1e-6)
+    assert sound_packets(out) == sound_packets(source)
+
+
+def test_the_frames_are_painted_as_pictures_are(paint, network, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=3)
+    out, _ = paint(source, alpha=0.5, encoding=infer.Encoding(crf=1))
+    for before, after in zip(read(source), read(out), strict=True):
+        painted = infer.stylize_image(network, Image.fromarray(before.pixels), alpha=0.5)
+        apart = np.abs(np.asarray(painted).astype(int) - after.pixels)
+        assert apart.mean() < 4  # chroma at half the size
+
+
+@pytest.mark.parametrize("angle", [90, 180, 270])
+def test_rotation_is_applied(paint, tmp_path: Path, angle: int) -> None:
+    plain = make(tmp_path / "plain.mp4", size=(64, 32))
+    data = bytearray(plain.read_bytes())
+    at = data.index(b"tkhd") + 44  # the matrix of the first track
+    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[angle]
+    one = 1 << 16
+    matrix = (cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = struct.pack(">9i", *matrix)
+    turned = tmp_path / "turned.mp4"
+    turned.write_bytes(data)
+    upright = np.rot90(read(plain)[5].pixels, -angle // 90)  # clockwise, as players do
+    assert np.array_equal(read(turned)[5].pixels, upright)
+    out, _ = paint(turned)
+    with av.open(str(out)) as file:
+        frame = next(file.decode(video=0))
+        assert (frame.height, frame.width) == upright.shape[:2] and frame.rotation == 0
+        aspect = Fraction(3, 4) if angle % 180 else Fraction(4, 3)
+        assert file.streams.video[0].sample_aspect_ratio == aspect
+
+
+def test_variable_rate(paint, tmp_path: Path) -> None:
+    times = [0, 40, 55, 160, 400, 433, 466, 900, 905, 950]
+    source = make(tmp_path / "in.mkv", frames=10, times=times)
+    assert stamps(source) == pytest.approx([t / 1000 for t in times], abs=1e-3)
+    out, _ = paint(source)
+    assert stamps(out) == pytest.approx([t / 1000 for t in times], abs=1e-3)
+
+
+def test_a_rate_that_the_container_rounds_is_found_again(paint, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", frames=30)  # Matroska counts milliseconds
+    out, _ = paint(source)
+    with av.open(str(out)) as file:
+        assert file.streams.video[0].average_rate == NTSC
+    assert stamps(out) == pytest.approx([float(n / NTSC) for n in range(30)], abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(63, 47), (64, 47)])
+def test_odd_sizes(paint, tmp_path: Path, size: tuple[int, int]) -> None:
+    out, report = paint(make(tmp_path / "in.mp4", size=size))
+    assert read(out)[0].pixels.shape == (size[1], size[0], 3)
+    assert "odd size" in report.notes[0]
+
+
+@pytest.mark.parametrize("color", [(1, 1), (1, 2), (6, 1), (6, 2)])
+def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int]) -> None:
+    """A network that paints nothing: the colours that come out are those that went in."""
+    source = make(tmp_path / "in.mp4", color=color)
+    frame = read(source)[6].pixels
+    assert np.abs(frame[8, 8].astype(int) - (200, 40, 40)).max() <= 4
+    assert np.abs(frame[8, -4].astype(int) - 60).max() <= 2
+    with torch.no_grad():
+        out = tmp_path / "out.mp4"
+        stylize_video(_Unpainted(), source, out)
+    after = read(out)[6].pixels
+    assert np.abs(after.astype(int) - frame)[8, (8, -4)].max() <= 4
+    with av.open(str(out)) as file:
+        context = file.streams.video[0].codec_context
+        assert (int(context.colorspace), int(context.color_range)) == color
+
+
+class _Unpainted(torch.nn.Module):
+    """Stands for a network: shows what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, content, alpha, mask=None, swap=False):
+        return content * self.weight
+
+
+def test_hdr_is_refused_in_one_line(paint, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"in\.mp4: HDR \(PQ\) .* convert it"):
+        paint(make(tmp_path / "in.mp4", transfer=16))
+
+
+def test_truncated_in_the_middle(paint, tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mp4", frames=48, gop=6)
+    source = tmp_path / "in.mp4"
+    data = whole.read_bytes()
+    source.write_bytes(data[: data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2])
+    out, report = paint(source)
+    assert 10 < report.frames < 48
+    assert len(read(out)) == report.frames
+    assert stamps(out) == pytest.approx(stamps(whole)[: report.frames], abs=1e-6)
+
+
+def test_a_damaged_frame_is_replaced_by_the_last_good_one(paint, tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mp4", frames=30, gop=1)
+    data = bytearray(whole.read_bytes())
+    with av.open(str(whole)) as file:
+        packets = [(p.pos, p.size) for p in file.demux(video=0) if p.size]
+    at, size = packets[10]
+    data[at : at + size] = bytes(size)
+    source = tmp_path / "in.mp4"
+    source.write_bytes(data)
+    frames, good = read(source), read(whole)
+    assert len(frames) == 30 and [f.pts for f in frames] == [f.pts for f in good]
+    assert np.array_equal(frames[10].pixels, good[9].pixels)
+    assert np.array_equal(frames[11].pixels, good[11].pixels)
+    out, report = paint(source)
+    assert report.damaged == 1 and stamps(out) == pytest.approx(stamps(whole), abs=1e-6)
+
+
+def test_no_video_stream_and_no_video_at_all(paint, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "in.mp4"), "w") as file:
+        audio = file.add_stream("aac", rate=48000, layout="mono")
+        tone = av.AudioFrame.from_ndarray(
+            np.zeros((1, 4800), np.float32), format="fltp", layout="mono"
+        )
+        tone.rate = 48000
+        file.mux(audio.encode(tone))
+        file.mux(audio.encode(None))
+    with pytest.raises(PictureError, match=r"in\.mp4: has no video stream"):
+        paint(tmp_path / "in.mp4")
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(PictureError, match=r"text\.mp4: not a readable video"):
+        paint(tmp_path / "text.mp4")
+    with pytest.raises(PictureError, match=r"gone\.mp4: no such file"):
+        paint(tmp_path / "gone.mp4")
+
+
+def test_sound_that_the_container_does_not_take_is_encoded_anew(paint, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", sound="aac", frames=24)
+    out, report = paint(source, "out.webm")
+    assert any("encoded as" in note for note in report.notes)
+    with av.open(str(out)) as file:
+        assert file.streams.video[0].codec_context.name == "vp9"
+        heard = sum(frame.samples / frame.rate for frame in file.decode(audio=0))
+    assert heard == pytest.approx(24 / NTSC, abs=0.05)
+
+
+def test_a_part_of_a_clip(paint, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
+    out, report = paint(source, start=1.0, duration=0.5)
+    assert report.frames == 10
+    assert stamps(out) == pytest.approx([n / 20 for n in range(10)], abs=1e-3)
+    for after, before in zip(read(out), read(source)[20:30], strict=True):
+        assert after.pixels.shape == before.pixels.shape
+    with VideoReader(source, 1.0, 0.5) as reader:
+        part = [item for item in reader if isinstance(item, Frame)]
+    for one, other in zip(part, read(source)[20:30], strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+    with av.open(str(out)) as file:
+        heard = sum(frame.samples / frame.rate for frame in file.decode(audio=0))
+    assert heard == pytest.approx(0.5, abs=0.06)
+
+
+def test_gif_and_numbered_pictures(paint, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=6, sound="aac")
+    gif, report = paint(source, "out.gif")
+    assert "a GIF has no sound" in report.notes
+    paint(source, "frames/%03d.png")
+    files = sorted((tmp_path / "frames").iterdir())
+    assert [file.name for file in files] == [f"{n:03d}.png" for n in range(6)]
+    with Image.open(gif) as image:
+        assert image.n_frames == 6 and image.size == (64, 48)
+        first = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(first - np.asarray(Image.open(files[0]))).mean() < 4
+
+
+def test_alpha_over_time(network: StyleNetwork, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=11, rate=Fraction(10))
+    names = {"moving": AlphaCurve((0.0, 1.0), (0.0, 1.0), True), "0": 0.0, "1": 1.0}
+    files = {name: (tmp_path / name / "%02d.png", alpha) for name, alpha in names.items()}
+    paint_video(network, source, files)
+
+    def at(name: str, number: int) -> np.ndarray:
+        return np.asarray(Image.open(tmp_path / name / f"{number:02d}.png")).astype(int)
+
+    assert np.array_equal(at("moving", 0), at("0", 0))
+    near, far = (np.abs(at("moving", 10) - at(name, 10)).mean() for name in ("1", "0"))
+    assert near < 0.2 * far
+
+
+def test_curves_and_keys_by_hand() -> None:
+    keys = parse_keys("0s=0, 2s=1, 5s=0.4")
+    assert [keys.at(t, 99) for t in (0, 1, 2, 3.5, 5, 60)] == pytest.approx(
+        [0, 0.5, 1, 0.7, 0.4, 0.4]
+    )
+    number, sweep = parse_alphas("0.25,1:0.5")
+    assert number == 0.25 and f"{sweep:g}" == "1to0.5"
+    assert [sweep.at(t, 8.0) for t in (0, 4, 8)] == pytest.approx([1, 0.75, 0.5])
+    assert sweep.at(5.0, float("inf")) == 1  # of unknown length
+    for text in ("2", "0:1:0", "a", "0.5:2", ""):
+        with pytest.raises(ValueError, match=r"no number|between|A:B"):
+            parse_alphas(text)
+    for text in ("1s", "2s=0, 1s=1", "0s=2", "x=1"):
+        with pytest.raises(ValueError, match=r"SECONDS=ALPHA|rise|between"):
+            parse_keys(text)
+
+
+def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=5)
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for number in range(5):
+        Image.new("L", (64, 48), 255 if number < 3 else 0).save(folder / f"{number}.png")
+    shown = tmp_path / "mask" / "%d.png"
+    results = {"stylized": (tmp_path / "a.mp4", 0.0), "mask": (shown, 0.0)}
+    paint_video(network, source, results, Matte(folder))
+    seen = [np.asarray(Image.open(tmp_path / "mask" / f"{n}.png")).mean() for n in range(5)]
+    assert seen == pytest.approx([255, 255, 255, 0, 0])
+    paint_video(network, source, results, Matte(folder, invert=True))
+    assert np.asarray(Image.open(tmp_path / "mask" / "0.png")).mean() == 0
+    (folder / "4.png").unlink()
+    with pytest.raises(PictureError, match="masks: ends before the video does"):
+        paint(source, mask=Matte(folder))
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_command_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "in").mkdir()
+    make(tmp_path / "in" / "a.mp4", frames=3)
+    make(tmp_path / "in" / "b.mkv", frames=3, sound="aac")
+    (tmp_path / "in" / "broken.mp4").write_text("no")
+    argv = ["--checkpoint", str(checkpoint), "-o", str(tmp_path / "out")]
+    assert infer.main([str(tmp_path / "in"), *argv, "--alpha", "0,0:1"]) == 2
+    said = capsys.readouterr().err
+    assert "broken.mp4: not a readable video" in said and "a.mp4: 3 frames" in said
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{n}-alpha{a}.mp4" for n in "ab" for a in ("0", "0to1")}
+    one = [str(tmp_path / "in" / "a.mp4"), *argv[:2], "-o", str(tmp_path / "x.mp4")]
+    assert infer.main([*one, "--codec", "nothing"]) == 2
+    assert "--codec nothing: " in capsys.readouterr().err
+    assert infer.main([*one[:3], "-o", str(tmp_path / "x.jpg")]) == 2
+    assert "write a video as .mp4" in capsys.readouterr().err
+    assert infer.main([str(ROOT / "assets/photos/astronaut.jpg"), *argv, "--alpha", "0:1"]) == 2
+    assert "over a video only" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_playable_file(checkpoint: Path, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", size=(320, 240), frames=600, sound="aac")
+    out = tmp_path / "out.mp4"
+    argv = [sys.executable, str(ROOT / "infer.py"), str(source), "-o", str(out)]
+    argv += ["--checkpoint", str(checkpoint)]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    while not list(tmp_path.glob(".out.mp4.*.part")):
+        assert process.poll() is None
+    for _ in range(100):
+        try:
+            process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            part = next(iter(tmp_path.glob(".out.mp4.*.part")), None)
+            if part and part.stat().st_size > 20_000:
+                break
+    os.kill(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "stopped; painted so far" in said
+    assert 0 < len(read(out)) < 600
+    assert not list(tmp_path.glob(".out.mp4.*"))
