@@ -6,15 +6,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from data.images import PictureError, whole_file
+from data.images import PictureError, read_picture, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
 from data.sheet import contact_sheet
-from metrics import conditioning, figures, objective, peers, regions, solving
+from metrics import conditioning, figures, objective, peers, regions, solving, temporal
 from metrics.menu import parser
 from metrics.peer_network import load_peer
 from metrics.subject import Subject
@@ -89,6 +90,25 @@ def run_peers(args: argparse.Namespace) -> Figures:
     return peers.figures(found)
 
 
+def run_temporal(args: argparse.Namespace) -> Figures:
+    """How steady clips are painted: prints the table, returns every figure."""
+    subject = load_subject(args)
+    ways = {"ours": temporal.by_network(subject.network)}
+    for checkpoint in args.others:
+        ways[Path(checkpoint).parent.name or checkpoint] = temporal.by_network(
+            load_checkpoint(checkpoint, subject.device)
+        )
+    if args.peers:
+        networks = [load_peer(path, subject.device) for path in args.peers]
+        rivals = peers.Rivals(load_segmenter(args.segmenter, subject.device), *networks)
+        ways["naive"] = temporal.by_rivals(rivals, subject.classes)
+    limits = (args.frames, args.size, subject.device)
+    found = [one for clip in args.clips for one in temporal.measure_clip(clip, ways, *limits)]
+    still = temporal.flicker(read_picture(args.still).pixels[None], ways, subject.device)
+    print(temporal.table(found, still))
+    return temporal.figures(found, still)
+
+
 def run_figures(args: argparse.Namespace) -> Figures:
     """Write the three contact sheets; returns their files."""
     paths = {name: args.output / f"{name}.jpg" for name in figures.NAMES}
@@ -141,6 +161,7 @@ RUN = {
     "objective": run_objective,
     "alpha": run_alpha,
     "peers": run_peers,
+    "temporal": run_temporal,
     "figures": run_figures,
     "solve": run_solve,
 }

@@ -6,6 +6,8 @@ from typing import Any
 
 from models import shipped_checkpoints
 
+PHOTO = Path(__file__).resolve().parent.parent / "assets" / "photos" / "astronaut.jpg"
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -38,6 +40,17 @@ def parser() -> argparse.ArgumentParser:
                    metavar=("FOREGROUND", "BACKGROUND"),
                    help="fast_neural_style networks of the same styles, safetensors")  # fmt: skip
     n.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
+
+    t = _question(questions, "temporal", "how steady clips are painted")
+    t.add_argument("clips", nargs="+", type=Path, metavar="CLIP",
+                   help="video, folder of frames, or folder with frames/ and masks/")  # fmt: skip
+    t.add_argument("--frames", type=_positive, default=40, help="of each (default: 40)")
+    t.add_argument("--size", type=_positive, default=640, help="long side, pixels (default: 640)")
+    t.add_argument("--still", type=Path, default=PHOTO, help="what the still camera looks at")
+    t.add_argument("--others", nargs="*", default=[], metavar="CHECKPOINT", help="to compare")
+    t.add_argument("--peers", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
+                   help="fast_neural_style networks, for the naive pipeline")  # fmt: skip
+    t.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
 
     f = _question(questions, "figures", "the pictures that explain a pair")
     _add_photos(f, count=6)

@@ -53,7 +53,10 @@ class Rivals:
 
     def paint(self, photo: Tensor, classes: Sequence[int]) -> Tensor:
         """`(1, 3, H, W)` in [0, 1] to the same: segmented, painted twice, pasted."""
-        mask = self.mask(photo, classes)
+        return self.paint_by(photo, self.mask(photo, classes))
+
+    def paint_by(self, photo: Tensor, mask: Tensor) -> Tensor:
+        """Painted twice and pasted by a mask `(1, 1, H, W)`."""
         height, width = photo.shape[-2:]
         first, second = (
             network(photo)[..., :height, :width] for network in (self.foreground, self.background)
