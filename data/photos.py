@@ -28,6 +28,7 @@ class Sample(NamedTuple):
     crop: Tensor  # (3, S, S), what the painter learns from, with its surroundings
     crop_mask: Tensor  # (1, S, S), 1 = where style 1 goes
     alpha: Tensor  # () in [0, 1]
+    seed: Tensor  # () int64, for what is random later on
     skipped: str  # why photographs drawn before this one were passed over, a line each
 
 
@@ -131,11 +132,12 @@ class PhotoDataset(Dataset[Sample]):
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(hash((self.seed, position)) & 0x7FFF_FFFF)
             alpha, skipped = self._draw_alpha(), []
+            seed = torch.tensor(hash((self.seed, position, 1)) & 0x7FFF_FFFF)
             to_crop = self.to_crop[position >= self.late_from]
             for _ in range(MOST_TRIES):
                 entry = self._draw_entry()
                 try:
-                    return Sample(*self._crops(entry, to_crop), alpha, "\n".join(skipped))
+                    return Sample(*self._crops(entry, to_crop), alpha, seed, "\n".join(skipped))
                 except PictureError as error:
                     skipped.append(str(error))
         raise PictureError(f"{MOST_TRIES} photographs in a row cannot be used; {skipped[-1]}")

@@ -4,6 +4,7 @@ from .mask import mask_distillation
 from .objective import Objective, ObjectiveWeights, Painting
 from .perceptual import PerceptualNetwork
 from .smoothness import total_variation
+from .steadiness import steadiness_distance
 from .style import content_distance, gram, gram_distance, style_matrices
 from .tone import tone_distance, tone_target
 
@@ -16,6 +17,7 @@ __all__ = [
     "gram",
     "gram_distance",
     "mask_distillation",
+    "steadiness_distance",
     "style_matrices",
     "tone_distance",
     "tone_target",

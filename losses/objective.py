@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from .mask import mask_distillation
 from .perceptual import CHROMA, Features, PerceptualNetwork
 from .smoothness import total_variation
+from .steadiness import steadiness_distance
 from .style import content_distance, gram_distance, style_matrices
 from .tone import key, tone_distance, tone_target
 
@@ -25,6 +26,7 @@ class ObjectiveWeights:
     content_weight: float = 1.0
     tone_weight: float = 100.0
     tv_weight: float = 10.0
+    steady_weight: float = 0.0
     mask_weight: float = 1.0
     style_layers: tuple[str, ...] = (CHROMA, "relu1_2", "relu2_2", "relu3_3", "relu4_3")
     style_layer_weights: tuple[float, ...] = (0.03, 1.0, 1.0, 2.0, 8.0)
@@ -104,6 +106,11 @@ class Objective:
     ) -> dict[str, Tensor]:
         """The weighted distillation term by name; arguments as of `mask_distillation`."""
         return {"mask": self.weights.mask_weight * mask_distillation(logits, target, known).mean()}
+
+    def steady_term(self, again: Tensor, moved: Tensor, seen: Tensor) -> dict[str, Tensor]:
+        """The weighted steadiness term by name; arguments as of `steadiness_distance`."""
+        distance = steadiness_distance(again, moved, seen).mean()
+        return {"steady": self.weights.steady_weight * distance}
 
     def grams(
         self, features: Mapping[str, Tensor], places: Tensor | None = None

@@ -285,6 +285,7 @@ def test_losses_see_the_crop_and_not_its_surroundings(command, monkeypatch) -> N
         return {"nothing": painting.stylized.sum() * 0}
 
     objective.mask_term = learner.objective.mask_term
+    objective.weights = learner.objective.weights
     learner.objective = objective
     loader, _ = build.build_loader(config, build.prepare_data(config, "cpu"), (0, 0), 0, 1)
     batch = next(iter(loader))
@@ -294,6 +295,17 @@ def test_losses_see_the_crop_and_not_its_surroundings(command, monkeypatch) -> N
     assert torch.equal(seen["content"], batch.crop[inside])
     assert torch.equal(seen["painting"].mask, batch.crop_mask[inside])
     assert seen["painting"].stylized.shape == seen["content"].shape
+
+
+def test_steadiness_counts_and_repeats_itself(command, tmp_path: Path, capsys) -> None:
+    for name, weight in (("first", 100), ("second", 100), ("without", 0)):
+        assert train.main(command(name, steps=2, steady_weight=weight)) == 0
+        assert ("steady" in capsys.readouterr().err) == bool(weight)
+    first, second, without = (
+        load_checkpoint(tmp_path / name / "model.safetensors").to_rgb.weight
+        for name in ("first", "second", "without")
+    )
+    assert torch.equal(first, second) and not torch.equal(first, without)
 
 
 def test_learning_rate_warms_up_and_falls(command) -> None:

@@ -22,6 +22,7 @@ from models import (
 )
 
 from . import build
+from .motion import draw_motions, move, with_moved
 from .settings import TrainConfig
 from .state import Average, load_state, restore_network, save_state
 
@@ -42,7 +43,7 @@ class TrainingPass(nn.Module):
     def forward(
         self, crop: Tensor, alpha: Tensor, mask: Tensor, photo: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The painter on a crop under the teacher's mask, the mask branch on the photograph."""
+        """The painter on crops under the teacher's mask, the mask branch on the photographs."""
         stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings)
         return stylized, self.network.mask_logits(photo)
 
@@ -121,19 +122,25 @@ class Learner:
     def _terms(self, batch: Sample) -> dict[str, Tensor]:
         for note in filter(None, batch.skipped):
             self.skipped |= dict.fromkeys(note.splitlines())
-        photo, photo_mask, known, crop, mask, alpha = (
+        photo, photo_mask, known, crop, mask, alpha, seeds = (
             x.to(self.device, non_blocking=True) for x in batch[:-1]
         )
-        rim = self.config.surroundings
-        crop = crop.contiguous(memory_format=torch.channels_last)
-        every = self.config.mask_every
+        rim, every = self.config.surroundings, self.config.mask_every
         photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
+        motion = None
+        if self.objective.weights.steady_weight:
+            motion = draw_motions(seeds.tolist(), crop.shape[-1], self.device)
+        crops, masks, alphas = with_moved(crop, mask, alpha, motion)
         precision = PRECISIONS[self.precision]
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
-            stylized, logits = self.learn(crop, alpha, mask, photo)
+            painted, logits = self.learn(crops, alphas, masks, photo)
+            stylized, again = painted[: len(crop)], painted[len(crop) :]
             inside = slice(rim, crop.shape[-1] - rim)
             content, mask = (v[..., inside, inside] for v in (crop, mask))
             terms = self.objective(content, Painting(stylized, alpha, mask))
+        if motion:
+            moved, seen = move(stylized, motion.displacements[..., inside, inside])
+            terms |= self.objective.steady_term(again, moved, seen)
         return terms | self.objective.mask_term(logits, photo_mask, known)
 
     def _check(self, terms: dict[str, Tensor]) -> None:

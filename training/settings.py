@@ -86,6 +86,9 @@ class TrainConfig:
     content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term")
     tone_weight: float = setting(_WEIGHTS.tone_weight, "weight of the tone term, light and dark")
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
+    steady_weight: float = setting(
+        _WEIGHTS.steady_weight, "weight of steadiness: a moved picture is painted the same"
+    )
     mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
 
     # Optimisation
@@ -142,8 +145,9 @@ class TrainConfig:
         for name, least in COUNTS.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
-        if self.covariance_weight < 0:
-            raise ValueError("--covariance-weight must be 0 or more")
+        for name in ("covariance_weight", "steady_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be 0 or more")
         if self.surroundings < 0 or self.surroundings % 4:
             raise ValueError("--surroundings must be a multiple of 4, 0 or more")
         for name in ("crop_size", "late_crop_size"):
