@@ -93,7 +93,10 @@ def run_peers(args: argparse.Namespace) -> Figures:
 def run_temporal(args: argparse.Namespace) -> Figures:
     """How steady clips are painted: prints the table, returns every figure."""
     subject = load_subject(args)
-    ways = {"ours": temporal.by_network(subject.network)}
+    ways = {
+        "ours": temporal.by_network(subject.network),
+        "ours, steadied": temporal.by_network(subject.network, args.steady),
+    }
     for checkpoint in args.others:
         ways[Path(checkpoint).parent.name or checkpoint] = temporal.by_network(
             load_checkpoint(checkpoint, subject.device)

@@ -80,6 +80,7 @@ def paint_clip(
         duration=args.duration,
         encoding=Encoding(args.codec, args.crf, args.preset),
         batch=args.batch,
+        steady=args.steady,
         swap=args.swap,
         keep_colors=args.keep_colors,
         size=args.size,

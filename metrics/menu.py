@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     t.add_argument("--frames", type=_positive, default=40, help="of each (default: 40)")
     t.add_argument("--size", type=_positive, default=640, help="long side, pixels (default: 640)")
     t.add_argument("--still", type=Path, default=PHOTO, help="what the still camera looks at")
+    t.add_argument("--steady", type=float, default=0.9, help="as of infer.py (default: 0.9)")
     t.add_argument("--others", nargs="*", default=[], metavar="CHECKPOINT", help="to compare")
     t.add_argument("--peers", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
                    help="fast_neural_style networks, for the naive pipeline")  # fmt: skip

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data.images import PictureError, list_pictures, long_side, read_mask, read_picture, resize
 from data.video import Frame, VideoReader
-from models import StyleNetwork
+from models import Steadier, StyleNetwork
 
 from .flow import Motion
 from .peers import Rivals
@@ -54,14 +54,20 @@ class Steadiness:
     ious: list[float] = field(default_factory=list)
 
 
-def by_network(network: StyleNetwork) -> Callable[[], Paint]:
-    """A network frame by frame, at alpha 0."""
+def by_network(network: StyleNetwork, steady: float = 0.0) -> Callable[[], Paint]:
+    """A network frame by frame, at alpha 0; `steady`: as of `Steadier`."""
 
-    def paint(frame: Tensor) -> Painted:
-        view = network.inspect(frame, 0.0)
-        return Painted(view.stylized, view.mask)
+    def begin() -> Paint:
+        steadier = Steadier(steady)
 
-    return lambda: paint
+        def paint(frame: Tensor) -> Painted:
+            view = network.inspect(frame, 0.0)._asdict()
+            kept = {name: view[name] for name in Painted._fields}
+            return Painted(**steadier(frame, 0.0, kept))
+
+        return paint
+
+    return begin
 
 
 def by_rivals(rivals: Rivals, classes: Sequence[int]) -> Callable[[], Paint]:

@@ -12,6 +12,7 @@ from .config import MARGIN, SIZES, NetworkConfig
 from .device import PRECISIONS, pick_device, pick_precision, pick_training_precision
 from .mask import pretrained_backbone
 from .network import Inspection, StyleNetwork
+from .steady import Steadier
 
 __all__ = [
     "MARGIN",
@@ -20,6 +21,7 @@ __all__ = [
     "CheckpointError",
     "Inspection",
     "NetworkConfig",
+    "Steadier",
     "StyleNetwork",
     "git_revision",
     "load_checkpoint",

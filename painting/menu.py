@@ -9,6 +9,7 @@ from data.jobs import WRITABLE_VIDEO
 from models import PRECISIONS, shipped_checkpoints
 
 from .alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
+from .video import STEADY
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +62,8 @@ def _add_video(add: Callable[..., object]) -> None:
     add("--codec", help="encoder, as FFmpeg names it (default: libx264; WebM: libvpx-vp9)")
     add("--crf", type=int, help="quality, less is better (default: the encoder's, 23 for H.264)")
     add("--preset", help="x264's and x265's: ultrafast to veryslow (default: medium)")
+    add("--steady", type=_share, default=STEADY, metavar="S",
+        help=f"share of the last frame in what is still, 0..0.99 (default: {STEADY})")  # fmt: skip
     add("--batch", type=_count, default=1, metavar="N", help="frames painted at once (default: 1)")
 
 
@@ -86,6 +89,16 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
     return seconds
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 0.99:
+        raise argparse.ArgumentTypeError(f"'{text}' does not lie in 0 to 0.99")
+    return share
 
 
 def _count(text: str) -> int:

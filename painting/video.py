@@ -15,7 +15,7 @@ from data.frames_out import Writer, open_writer
 from data.pipeline import Ahead, Behind
 from data.video import Frame, VideoReader
 from data.video_out import Encoding
-from models import StyleNetwork
+from models import Steadier, StyleNetwork
 
 from .alpha import Alpha, alpha_at
 from .mattes import Matte, mask_frames
@@ -23,6 +23,7 @@ from .pictures import stylize
 from .progress import Progress
 
 Item = Frame | av.Packet
+STEADY = 0.9  # by default
 BRANCHES = {"foreground", "background", "mask"}
 
 
@@ -49,7 +50,8 @@ def stylize_video(
     """Stylize a video file into another: `.mp4`, `.mkv`, `.gif`, `frames/%05d.png`, ...
 
     `alpha`: a number in [0, 1] or an `AlphaCurve`; `options`: `start`, `duration` (seconds),
-    `encoding`, `batch` (frames at once), and those of `stylize`.
+    `encoding`, `batch` (frames at once), `steady` (share of the frame before in what is still, 0 to
+    below 1), and those of `stylize`.
     Raises PictureError where a file cannot be read or written, ValueError where an option is off.
     """
     return paint_video(network, source, {"stylized": (output, alpha)}, mask, **options)
@@ -65,6 +67,7 @@ def paint_video(
     duration: float | None = None,
     encoding: Encoding | None = None,
     batch: int = 1,
+    steady: float = STEADY,
     **options: object,
 ) -> VideoReport:
     """Stylize a video into several at once; `results`: file and alpha by name.
@@ -80,7 +83,7 @@ def paint_video(
         writers = [
             open_writer(path, reader, encoding or Encoding(), stack) for path, _ in results.values()
         ]
-        painter = _Painter(network, results, reader, mattes, options)
+        painter = _Painter(network, results, reader, mattes, steady, options)
         _run(reader, painter, writers, batch, report)
         for writer in writers:
             writer.close()
@@ -127,10 +130,12 @@ class _Painter:
         results: Mapping[str, tuple[Path, Alpha]],
         reader: VideoReader,
         mattes: Iterator[Tensor] | None,
+        steady: float,
         options: Mapping[str, object],
     ) -> None:
         self.network, self.results, self.reader = network, results, reader
         self.mattes, self.options = mattes, options
+        self.steadiers = {name: Steadier(steady) for name in results}
         self.device = next(network.parameters()).device
         self.busy = 0.0  # seconds
 
@@ -142,21 +147,30 @@ class _Painter:
         mask = None
         if self.mattes:
             mask = torch.cat([next(self.mattes) for _ in frames])
-        views: dict[str, Tensor] = {}
+        views: dict[str, Tensor] = {}  # of the first alpha, branch images and mask among them
         painted = []
         for name, (_, alpha) in self.results.items():
-            if name in views:  # a branch image or the mask, of the first alpha
-                painted.append(to_arrays(views[name]))
-                continue
-            wanted = not views and bool(BRANCHES & self.results.keys())
-            found = stylize(
-                self.network, content, self._alphas(frames, alpha), mask, branches=wanted,
-                **self.options,
-            )  # fmt: skip
-            views = views or found
-            painted.append(to_arrays(found["stylized"]))
+            if name not in views:
+                alphas = self._alphas(frames, alpha)
+                branches = not views and bool(BRANCHES & self.results.keys())
+                options = {"branches": branches, **self.options}
+                found = stylize(self.network, content, alphas, mask, **options)
+                shown = content if mask is None else torch.cat([content, mask.to(content)], dim=1)
+                found = self._steadied(self.steadiers[name], shown, alphas, found)
+                views = views or found
+            painted.append(to_arrays(views[name] if name in views else found["stylized"]))
         self.busy += time.perf_counter() - began
         return painted
+
+    def _steadied(
+        self, steadier: Steadier, content: Tensor, alphas: Tensor, found: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Frames in their order, each mixed with the one before where nothing moves."""
+        rows = []
+        for number, alpha in enumerate(alphas.tolist()):
+            one = slice(number, number + 1)
+            rows.append(steadier(content[one], alpha, {n: v[one] for n, v in found.items()}))
+        return {name: torch.cat([row[name] for row in rows]) for name in found}
 
     def _alphas(self, frames: Sequence[Frame], alpha: Alpha) -> Tensor:
         reader = self.reader

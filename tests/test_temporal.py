@@ -88,6 +88,7 @@ def test_command(clip: Path, checkpoint: Path, tmp_path: Path, capsys) -> None:
     found = json.loads((tmp_path / "t.json").read_text())
     ways = {one["way"]: one for one in found["clips"]}
     other = checkpoint.parent.name
-    assert set(ways) == {"source", "ours", other} and found["still"]["ours"] > 0
+    assert set(ways) == {"source", "ours", "ours, steadied", other}
+    assert found["still"]["ours, steadied"] < 0.5 * found["still"]["ours"]
     assert ways["ours"]["warpings"] == ways[other]["warpings"]
     assert "of the source's" in capsys.readouterr().out

@@ -298,7 +298,7 @@ def test_alpha_over_time(network: StyleNetwork, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=11, rate=Fraction(10))
     names = {"moving": AlphaCurve((0.0, 1.0), (0.0, 1.0), True), "0": 0.0, "1": 1.0}
     files = {name: (tmp_path / name / "%02d.png", alpha) for name, alpha in names.items()}
-    paint_video(network, source, files)
+    paint_video(network, source, files, steady=0.0)
 
     def at(name: str, number: int) -> np.ndarray:
         return np.asarray(Image.open(tmp_path / name / f"{number:02d}.png")).astype(int)
