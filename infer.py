@@ -2,16 +2,18 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from data.images import PictureError
-from data.jobs import Outputs, find_photos, is_video, plan_outputs
+from data.jobs import WRITABLE_VIDEO, Outputs, find_photos, is_video, plan_outputs
 from data.video_out import Encoding
 from models import CheckpointError, StyleNetwork, load_checkpoint, pick_device, pick_precision
 from painting import (
+    AlphaCurve,
     Matte,
     paint_picture,
     paint_video,
@@ -19,6 +21,8 @@ from painting import (
     stylize_image,
     stylize_video,
 )
+from painting.camera import Live, run_camera
+from painting.devices import OpenCVCamera, OpenCVScreen, Recording, virtual_camera
 from painting.menu import parser
 
 __all__ = ["stylize", "stylize_image", "stylize_video"]
@@ -32,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.alpha_keys:
             args.alpha = [args.alpha_keys]
+        if bool(args.photos) == (args.camera is not None):
+            raise ValueError("name pictures or videos, or a --camera")
         files = find_photos(args.photos)
         jobs = plan_outputs(
             files, args.output, args.alpha, args.show_branches, args.format, args.force
@@ -42,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
         device = pick_device(args.device)
         network = load_checkpoint(args.checkpoint, device)
+        if args.camera is not None:
+            return paint_live(network, args)
     except (PictureError, CheckpointError, ValueError) as error:
         print(f"infer.py: {error}", file=sys.stderr)
         return 2
@@ -60,6 +68,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"infer.py: {_one_line(file, error)}", file=sys.stderr)
             failed += 1
     return 2 if failed else 0
+
+
+def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
+    """Paint a camera until the user ends; returns the exit code.
+
+    Raises PictureError without that camera, ValueError where something cannot be done here.
+    """
+    if isinstance(args.alpha[0], AlphaCurve) or len(args.alpha) > 1:
+        raise ValueError("--camera takes one alpha; the arrow keys turn it")
+    camera, screen = OpenCVCamera(args.camera), OpenCVScreen("Duostyle")
+    encoding = Encoding(args.codec, args.crf, args.preset)
+
+    def record(width: int, height: int) -> Recording:
+        path = args.output or Path("outputs") / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
+        if path.suffix.lower() not in WRITABLE_VIDEO:
+            path = path / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
+        print(f"recording: {path}", file=sys.stderr)
+        return Recording(path, encoding, width, height)
+
+    send = virtual_camera(*camera.size, 30) if args.virtual_camera else None
+    kind = next(network.parameters()).device.type
+    options = {
+        "keep_colors": args.keep_colors,
+        "size": args.size,
+        "precision": pick_precision(args.precision, kind),
+    }
+    live = Live(alpha=args.alpha[0], swap=args.swap)
+    done = run_camera(network, camera, screen, live, record, args.steady, send, **options)
+    speed = done["frames"] / max(done["seconds"], 1e-6)
+    print(f"{done['frames']} frames, {speed:.1f} frames/s, {done['dropped']} dropped")
+    return 0
 
 
 def paint_clip(

@@ -60,8 +60,9 @@ class VideoWriter:
             route = self._route(stream)
             if route:
                 self.routes[stream.index] = route
-        self.container.metadata.update(source.container.metadata)
-        self.container.set_chapters(source.container.chapters())
+        if source.container:
+            self.container.metadata.update(source.container.metadata)
+            self.container.set_chapters(source.container.chapters())
 
     def _add_video(self, codec: str, options: dict[str, str]) -> None:
         source = self.source

@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         prog="infer.py", description="Paint the foreground in one style, the rest in another."
     )
     add = p.add_argument
-    add("photos", nargs="+", metavar="FILE", help="pictures, videos, folders of them, patterns")
+    add("photos", nargs="*", metavar="FILE", help="pictures, videos, folders of them, patterns")
     add("-o", "--output", type=Path, help="file for one result, else a folder (default: outputs)")
     add(
         "--checkpoint",
@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--precision", default="auto", choices=("auto", *PRECISIONS))
     _add_video(p.add_argument_group("videos").add_argument)
+    camera = p.add_argument_group("camera").add_argument
+    camera("--camera", type=int, metavar="N", help="paint this camera live (0: the first): left "
+           "and right turn alpha, S swaps, M shows the mask, R records, Q ends")  # fmt: skip
+    camera("--virtual-camera", action="store_true", help="feed video calls too")
     return p
 
 

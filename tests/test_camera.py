@@ -1,0 +1,141 @@
+"""The live loop, with a video file as the camera."""
+
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+import infer
+from data.images import PictureError
+from data.video import Frame, VideoReader
+from data.video_out import Encoding
+from painting.camera import LEFT, RIGHT, Live, Newest, run_camera
+from painting.devices import OpenCVCamera, Recording
+from tests.test_video import make
+
+
+class FileCamera:
+    """Gives a video's frames at a rate, as a camera does."""
+
+    def __init__(self, path: Path, rate: float = 0.0) -> None:
+        self.reader, self.rate = VideoReader(path), rate
+        self.frames = (item.pixels for item in self.reader if isinstance(item, Frame))
+        self.given: list[np.ndarray] = []
+
+    def read(self) -> np.ndarray | None:
+        if self.rate:
+            time.sleep(1 / self.rate)
+        frame = next(self.frames, None)
+        if frame is not None:
+            self.given.append(frame)
+        return frame
+
+
+class OneByOne(FileCamera):
+    """Gives a frame when the one before has been shown."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.shown = threading.Semaphore(1)
+
+    def read(self) -> np.ndarray | None:
+        self.shown.acquire()
+        return super().read()
+
+
+class FakeScreen:
+    """Presses keys, one a frame."""
+
+    def __init__(self, keys: list[str], camera: OneByOne | None = None) -> None:
+        self.keys, self.camera = iter(keys), camera
+        self.seen: list[np.ndarray] = []
+        self.texts: list[str] = []
+
+    def show(self, pixels: np.ndarray, text: str) -> str:
+        self.seen.append(pixels)
+        self.texts.append(text)
+        if self.camera:
+            self.camera.shown.release()
+        return next(self.keys, "")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make(tmp_path / "camera.mp4", frames=12, rate=Fraction(20))
+
+
+def test_keys() -> None:
+    live = Live(alpha=0.95)
+    for key in (RIGHT, RIGHT, LEFT, "s", "m", "r", "x", ""):
+        live.press(key)
+    assert live == Live(alpha=0.95, swap=True, mask=True, recording=True)
+    for key in ("s", "m", "r", "q"):
+        live.press(key)
+    assert live == Live(alpha=0.95, ended=True)
+
+
+def test_what_the_keys_say_is_what_is_shown(network, clip: Path) -> None:
+    camera = OneByOne(clip)
+    screen = FakeScreen(["", RIGHT, "s", "m", "m", "q"], camera)
+    done = run_camera(network, camera, screen, steady=0.0)
+    assert done["frames"] == 6 and done["dropped"] == 0
+    settings = [(0.0, False), (0.0, False), (0.05, False), (0.05, True), None, (0.05, True)]
+    for frame, pixels, wanted in zip(camera.given, screen.seen, settings, strict=False):
+        content = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+        if wanted:
+            expected = infer.stylize(network, content, wanted[0], swap=wanted[1])["stylized"]
+        else:
+            expected = infer.stylize(network, content, branches=True)["mask"].expand(-1, 3, -1, -1)
+        apart = expected[0].permute(1, 2, 0).numpy() * 255 - pixels
+        assert np.abs(apart).max() <= 0.51
+    assert "alpha 0.05" in screen.texts[2] and "swapped" in screen.texts[3]
+    assert "mask" in screen.texts[4] and "frames/s" in screen.texts[5]
+
+
+def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> None:
+    camera = FileCamera(clip, rate=100)
+    newest = Newest(camera)
+    taken = []
+    while (frame := newest.take()) is not None:
+        taken.append(len(camera.given))
+        assert frame is camera.given[-1] or frame is camera.given[-2]
+        time.sleep(0.035)  # slower than the camera
+    newest.close()
+    assert newest.dropped > 0 and len(taken) + newest.dropped == 12
+
+
+def test_recording(network, clip: Path, tmp_path: Path) -> None:
+    camera = OneByOne(clip)
+    screen = FakeScreen(["", "r", "", "", "r", "", "q"], camera)
+    path = tmp_path / "recorded.mp4"
+    run_camera(network, camera, screen, record=lambda w, h: Recording(path, Encoding(), w, h))
+    with av.open(str(path)) as file:
+        frames = list(file.decode(video=0))
+    assert len(frames) == 3 and (frames[0].width, frames[0].height) == (64, 48)
+    times = [float(frame.pts * frame.time_base) for frame in frames]
+    assert times == sorted(set(times)) and times[0] < 0.5
+
+
+def test_a_recording_is_finished_when_the_camera_goes(network, clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "recorded.mp4"
+    camera, live = OneByOne(clip), Live(recording=True)
+    record = lambda w, h: Recording(path, Encoding(), w, h)  # noqa: E731
+    done = run_camera(network, camera, FakeScreen([], camera), live, record)
+    assert done["frames"] == 12
+    with av.open(str(path)) as file:
+        assert len(list(file.decode(video=0))) == 12
+
+
+def test_what_cannot_be_done_is_one_line(checkpoint: Path, capsys) -> None:
+    argv = ["--checkpoint", str(checkpoint)]
+    assert infer.main(argv) == 2
+    assert "name pictures or videos, or a --camera" in capsys.readouterr().err
+    assert infer.main([*argv, "--camera", "0", "--alpha", "0,1"]) == 2
+    assert "--camera takes one alpha" in capsys.readouterr().err
+    with pytest.raises(PictureError, match="camera 99: cannot be opened"):
+        OpenCVCamera(99)
