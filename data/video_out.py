@@ -1,14 +1,13 @@
 """Painted frames out: a video with the source's sound, subtitles, chapters and metadata."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 from av.video.reformatter import ColorRange
 
 from .images import PictureError
+from .tracks import Track, open_track
 from .video import Frame, VideoReader
 
 CONTAINERS = {
@@ -55,11 +54,13 @@ class VideoWriter:
             self._add_video(codec, encoding.options())
         except (av.FFmpegError, ValueError) as error:
             raise PictureError(f"--codec {codec}: not possible in this file ({error})") from error
-        self.routes = {}
+        self.routes: dict[int, Track] = {}
         for stream in source.others:
-            route = self._route(stream)
+            route, note = open_track(self.container, stream)
             if route:
                 self.routes[stream.index] = route
+            if note:
+                self.notes.append(note)
         if source.container:
             self.container.metadata.update(source.container.metadata)
             self.container.set_chapters(source.container.chapters())
@@ -82,21 +83,6 @@ class VideoWriter:
         context.colorspace, context.color_range = color.matrix, color.range
         context.color_primaries, context.color_trc = color.primaries, color.transfer
         self.stream = stream
-
-    def _route(self, stream: av.stream.Stream) -> Any:
-        """Where a stream's packets go: copied where the container allows, else encoded anew."""
-        name = stream.codec_context.name if stream.codec_context else None
-        kind = self.container.format.name
-        if name in self.container.supported_codecs:
-            copy = self.container.add_stream_from_template(stream)
-            copy.metadata.update(stream.metadata)
-            return _Copy(self.container, copy)
-        if name and stream.type == "audio":
-            encoder = self.container.default_audio_codec
-            self.notes.append(f"{name} cannot be in {kind}: its sound is encoded as {encoder}")
-            return _Sound(self.container, stream, encoder)
-        self.notes.append(f"{stream.type} stream {stream.index} ({name}) cannot be in {kind}: gone")
-        return None
 
     def frame(self, frame: Frame) -> None:
         """Encode one picture."""
@@ -125,46 +111,3 @@ class VideoWriter:
         for route in self.routes.values():
             route.finish()
         self.container.close()
-
-
-class _Copy:
-    """A stream's packets as they are."""
-
-    def __init__(self, container: av.container.OutputContainer, stream: av.stream.Stream) -> None:
-        self.container, self.stream = container, stream
-
-    def take(self, packet: av.Packet, shift: int) -> None:
-        packet.pts -= shift
-        packet.dts = packet.pts if packet.dts is None else packet.dts - shift
-        packet.stream = self.stream
-        self.container.mux(packet)
-
-    def finish(self) -> None:
-        """Nothing is held back."""
-
-
-class _Sound:
-    """A sound stream decoded and encoded anew."""
-
-    def __init__(
-        self, container: av.container.OutputContainer, source: av.AudioStream, encoder: str
-    ) -> None:
-        self.container = container
-        allowed = av.Codec(encoder, "w").audio_rates or [source.rate]
-        rate = source.rate if source.rate in allowed else max(allowed)
-        self.stream = container.add_stream(encoder, rate=rate, layout=source.layout)
-        self.stream.metadata.update(source.metadata)
-        context = self.stream.codec_context
-        self.resampler = av.AudioResampler(context.format, context.layout, context.rate)
-
-    def take(self, packet: av.Packet, shift: int) -> None:
-        for frame in packet.decode():
-            frame.pts = None if frame.pts is None else frame.pts - shift
-            self._encode(self.resampler.resample(frame))
-
-    def finish(self) -> None:
-        self._encode([*self.resampler.resample(None), None])
-
-    def _encode(self, frames: Iterable[av.AudioFrame | None]) -> None:
-        for frame in frames:
-            self.container.mux(self.stream.encode(frame))

@@ -265,6 +265,53 @@ def test_sound_that_the_container_does_not_take_is_encoded_anew(paint, tmp_path:
     assert heard == pytest.approx(24 / NTSC, abs=0.05)
 
 
+def with_subtitles(source: Path, out: Path, codec: str) -> Path:
+    """A clip with two lines of text, the first from 0.1 s on."""
+    with av.open(str(source)) as before, av.open(str(out), "w") as file:
+        video = file.add_stream_from_template(before.streams.video[0])
+        text = file.add_mux_stream(codec)
+        text.metadata["language"] = "fin"
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                file.mux(packet)
+        for start, words in ((100, b"Hyv\xc3\xa4"), (600, b"two\nlines")):
+            data = len(words).to_bytes(2, "big") + words if codec == "mov_text" else words
+            packet = av.Packet(data)
+            packet.time_base, packet.stream = Fraction(1, 1000), text
+            packet.pts = packet.dts = start
+            packet.duration = 300
+            file.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("codec", "before", "after", "kept"),
+    [
+        ("mov_text", "mp4", "mp4", "mov_text"),
+        ("subrip", "mkv", "mkv", "subrip"),
+        ("subrip", "mkv", "mp4", "mov_text"),
+        ("mov_text", "mp4", "mkv", "subrip"),
+        ("subrip", "mkv", "webm", "webvtt"),
+    ],
+)
+def test_subtitles(paint, tmp_path: Path, codec: str, before: str, after: str, kept: str) -> None:
+    plain = make(tmp_path / "plain.mp4", frames=30)
+    source = with_subtitles(plain, tmp_path / f"in.{before}", codec)
+    out, report = paint(source, f"out.{after}")
+    with av.open(str(out)) as file:
+        text = file.streams.subtitles[0]
+        assert text.codec_context.codec.canonical_name == kept
+        assert text.metadata["language"] == "fin"
+        found = [
+            (round(float(p.pts * p.time_base), 3), bytes(p)[2 * (kept == "mov_text") :])
+            for p in file.demux(text)
+            if p.size > 2
+        ]
+    assert found == [(0.1, b"Hyv\xc3\xa4"), (0.6, b"two\nlines")]
+    assert any("subtitles are written as" in n for n in report.notes) == (codec != kept)
+
+
 def test_a_part_of_a_clip(paint, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
     out, report = paint(source, start=1.0, duration=0.5)
