@@ -3,24 +3,20 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
 
 from .images import PictureError
+from .video_color import read_color
 
 VIDEO_SUFFIXES = {
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
     ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
 }  # fmt: skip
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273
-UNSPECIFIED = 2
-FULL_HEIGHT = 720  # pixels; untagged video from this height on is BT.709, below BT.601
 FINEST = 10_000  # ticks a second that a time base has at least, where it is ours
 MOST_REPEATS = 1000  # frames put in for lost ones in a row
 
@@ -31,16 +27,6 @@ class Frame(NamedTuple):
     pixels: np.ndarray  # (H, W, 3) uint8 RGB, upright
     pts: int  # time since the start, in units of the video's time base
     duration: int
-
-
-@dataclass(frozen=True)
-class Color:
-    """How a video's numbers mean colours, as ITU-T H.273 counts them."""
-
-    matrix: int
-    range: int
-    primaries: int
-    transfer: int
 
 
 class VideoReader:
@@ -78,7 +64,10 @@ class VideoReader:
         # Seconds by the file's own time stamps at which frames and packets begin to be wanted.
         self.shift = Fraction(self.container.start_time or 0, av.time_base) + Fraction(start)
         length = self._length()
-        self.end = min(length, start + duration) if duration else length
+        self.wanted = duration or math.inf  # seconds
+        self.end = min(length, start + self.wanted)
+        self._last: Frame | None = None
+        self._lost = False  # whether frames are missing since the last one
         self._items = self._read()
         self._describe()
 
@@ -95,7 +84,7 @@ class VideoReader:
     def frame_count(self) -> int | None:
         """About how many frames there will be, None where the file does not say its length."""
         seconds = self.end - self.start
-        return max(round(seconds * self.rate), 1) if seconds < float("inf") else None
+        return max(round(seconds * self.rate), 1) if seconds < math.inf else None
 
     def _fine_time_base(self) -> Fraction:
         """The file's own, or a finer one where frames of its rate do not fall on its ticks."""
@@ -114,7 +103,7 @@ class VideoReader:
     def _length(self) -> float:
         if self.stream.duration:
             return float(self.stream.duration * self.stream.time_base)
-        return self.container.duration / av.time_base if self.container.duration else float("inf")
+        return self.container.duration / av.time_base if self.container.duration else math.inf
 
     def _describe(self) -> None:
         """What the first frame says: upright size, pixel aspect, colours."""
@@ -133,30 +122,32 @@ class VideoReader:
     def _read(self) -> Iterator[Frame | av.Packet]:
         if self.start:
             self.container.seek(int(self.shift / self.stream.time_base), stream=self.stream)
-        last: Frame | None = None
-        lost = False
         for packet in self._packets():
             if packet.stream is not self.stream:
-                if packet.pts is not None and self._within(packet.pts * packet.time_base):
+                if self._within(packet):
                     yield packet
                 continue
-            try:
-                decoded = packet.decode()
-            except av.FFmpegError:
-                lost = True
-                continue
-            for raw in decoded:
-                frame = self._frame(raw, last)
-                if frame.pts * self.time_base >= self.end - self.start:
+            for frame in self._decoded(packet):
+                if frame.pts * self.time_base >= self.wanted:
                     return
-                if last and frame.pts <= last.pts:
-                    continue
-                if last and (lost or self.cut_short):
-                    yield from self._repeats(last, frame.pts)
-                lost = False
-                last = frame
                 if frame.pts >= 0:
                     yield frame
+
+    def _decoded(self, packet: av.Packet) -> Iterator[Frame]:
+        """A packet's frames, and before them the last good one in place of lost ones."""
+        try:
+            pictures = packet.decode()
+        except av.FFmpegError:
+            self._lost = True
+            return
+        for raw in pictures:
+            frame = self._frame(raw, self._last)
+            if self._last and frame.pts <= self._last.pts:
+                continue
+            if self._last and self._lost:
+                yield from self._repeats(self._last, frame.pts)
+            self._last, self._lost = frame, False
+            yield frame
 
     def _packets(self) -> Iterator[av.Packet]:
         """Packets until the file ends, well or not."""
@@ -180,7 +171,7 @@ class VideoReader:
             self.damaged += 1
             return Frame(last.pixels, pts, duration)
         if last is None:
-            self.color, self.rotation = self._color(raw), raw.rotation
+            self.color, self.rotation = read_color(raw, self.path), raw.rotation
         raw.colorspace, raw.color_range = self.color.matrix, self.color.range
         pixels = raw.to_ndarray(format="rgb24")
         # The rotation is counterclockwise, as numpy's is.
@@ -195,26 +186,13 @@ class VideoReader:
             self.damaged += 1
             yield last._replace(pts=last.pts + number * self.step, duration=self.step)
 
-    def _color(self, raw: av.VideoFrame) -> Color:
-        """Colours as tagged; where they are not, what players assume."""
-        transfer = int(raw.color_trc)
-        if transfer in HDR_TRANSFERS:
-            raise PictureError(
-                f"{self.path}: HDR ({HDR_TRANSFERS[transfer]}) would come out in wrong colours; "
-                "convert it to SDR first (ffmpeg's zscale and tonemap filters)"
-            )
-        matrix, span = int(raw.colorspace), int(raw.color_range)
-        if matrix in (0, UNSPECIFIED):
-            matrix = int(Colorspace.ITU709 if raw.height >= FULL_HEIGHT else Colorspace.ITU601)
-        if span == int(ColorRange.UNSPECIFIED):
-            span = int(ColorRange.MPEG)
-        return Color(matrix, span, int(raw.color_primaries), transfer)
-
-    def _within(self, seconds: Fraction) -> bool:
+    def _within(self, packet: av.Packet) -> bool:
+        """Whether another stream's packet lies in the part that is read."""
+        if packet.pts is None:
+            return False
+        seconds = packet.pts * packet.time_base - self.shift
         # A sound's first packet may lie before its beginning, to warm its decoder up.
-        return (
-            not self.start or seconds >= self.shift
-        ) and seconds - self.shift < self.end - self.start
+        return (not self.start or seconds >= 0) and seconds < self.wanted
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,8 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from data.frames_out import Writer, open_writer
 from data.images import PictureError
-from data.video import Color, Frame
+from data.video import Frame
+from data.video_color import Color
 from data.video_out import Encoding
 
 from .camera import LEFT, RIGHT

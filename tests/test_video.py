@@ -312,6 +312,21 @@ def test_subtitles(paint, tmp_path: Path, codec: str, before: str, after: str, k
     assert any("subtitles are written as" in n for n in report.notes) == (codec != kept)
 
 
+def test_sound_that_lasts_longer_than_the_picture_is_kept(paint, tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mkv", frames=40, sound="aac")
+    with av.open(str(whole)) as before, av.open(str(tmp_path / "in.mkv"), "w") as file:
+        copies = {stream: file.add_stream_from_template(stream) for stream in before.streams}
+        for packet in before.demux():
+            late = (
+                packet.stream.type == "video" and packet.pts and packet.time_base * packet.pts > 0.4
+            )
+            if packet.dts is not None and not late:
+                packet.stream = copies[packet.stream]
+                file.mux(packet)
+    out, report = paint(tmp_path / "in.mkv", "out.mkv")
+    assert report.frames < 20 and sound_packets(out) == sound_packets(whole)
+
+
 def test_a_part_of_a_clip(paint, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
     out, report = paint(source, start=1.0, duration=0.5)
