@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -98,9 +97,7 @@ def run_temporal(args: argparse.Namespace) -> Figures:
         "ours, steadied": temporal.by_network(subject.network, args.steady),
     }
     for checkpoint in args.others:
-        ways[Path(checkpoint).parent.name or checkpoint] = temporal.by_network(
-            load_checkpoint(checkpoint, subject.device)
-        )
+        ways[checkpoint] = temporal.by_network(load_checkpoint(checkpoint, subject.device))
     if args.peers:
         networks = [load_peer(path, subject.device) for path in args.peers]
         rivals = peers.Rivals(load_segmenter(args.segmenter, subject.device), *networks)

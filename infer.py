@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from av import FFmpegError
 from tqdm import tqdm
 
 from data.images import PictureError
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (PictureError, CheckpointError, ValueError) as error:
         print(f"infer.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
     failed = 0
     few = len(jobs) == 1 or all(map(is_video, jobs))
     bar = tqdm(jobs.items(), unit="file", disable=True if few else None)
@@ -63,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     return INTERRUPTED
             else:
                 paint_picture(network, file, outputs, files[file], args)
-        except (PictureError, ValueError, MemoryError, RuntimeError, OSError) as error:
+        except KeyboardInterrupt:
+            print(f"stopped; {file} is not finished", file=sys.stderr)
+            return INTERRUPTED
+        except (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFmpegError) as error:
             bar.clear()
             print(f"infer.py: {_one_line(file, error)}", file=sys.stderr)
             failed += 1
@@ -84,6 +90,8 @@ def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
         path = args.output or Path("outputs") / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
         if path.suffix.lower() not in WRITABLE_VIDEO:
             path = path / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
+        if path.exists() and not args.force:
+            path = path.with_stem(path.stem + time.strftime("-%Y%m%d-%H%M%S"))
         print(f"recording: {path}", file=sys.stderr)
         return Recording(path, encoding, width, height)
 

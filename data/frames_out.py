@@ -8,9 +8,11 @@ from typing import Protocol
 import av
 from PIL import Image
 
-from .images import whole_file
+from .images import WRITABLE, whole_file
 from .video import Frame, VideoReader
 from .video_out import CONTAINERS, Encoding, VideoWriter
+
+NUMBER = re.compile(r"%0?\d*d")
 
 
 class Writer(Protocol):
@@ -31,10 +33,12 @@ class FrameWriter:
 
     def frame(self, frame: Frame) -> None:
         """Write one picture."""
-        path = Path(str(self.path) % self.count)
+        path = self.path.with_name(
+            NUMBER.sub(lambda found: found.group() % self.count, self.path.name)
+        )
         kind = Image.registered_extensions()[path.suffix.lower()]
         with whole_file(path) as part:
-            Image.fromarray(frame.pixels).save(part, format=kind)
+            Image.fromarray(frame.pixels).save(part, format=kind, quality=95, subsampling=0)
         self.count += 1
 
     def packet(self, packet: av.Packet) -> None:
@@ -99,7 +103,7 @@ class GifWriter:
 
 def is_numbered(path: Path) -> bool:
     """Whether a name stands for a row of pictures, `%05d.png` say."""
-    return re.search(r"%0?\d*d", path.name) is not None
+    return path.suffix.lower() in WRITABLE and len(NUMBER.findall(path.name)) == 1
 
 
 def open_writer(path: Path, source: VideoReader, encoding: Encoding, stack: ExitStack) -> Writer:

@@ -3,8 +3,9 @@
 import hashlib
 import io
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,16 @@ def list_pictures(folder: Path, suffixes: set[str] = PICTURE_SUFFIXES) -> list[P
         for path in folder.rglob("*")
         if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )
+
+
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """Files by their numbers: 2.png before 10.png."""
+
+    def key(path: Path) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", str(path))
+        return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+
+    return sorted(files, key=key)
 
 
 def sha256(path: Path) -> str:

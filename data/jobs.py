@@ -4,7 +4,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from .frames_out import is_numbered
+from .frames_out import NUMBER, is_numbered
 from .images import PICTURE_SUFFIXES, WRITABLE, PictureError, list_pictures
 from .video import VIDEO_SUFFIXES
 from .video_out import CONTAINERS
@@ -98,7 +98,11 @@ def _check(jobs: dict[Path, Outputs], force: bool) -> None:
             other = taken.setdefault(path, photo)
             if other != photo:
                 raise PictureError(f"{path}: both {other} and {photo} would be written there")
-            if path.exists() and not force:
+            there = path.exists()
+            if is_numbered(path):
+                pattern = NUMBER.sub("*", glob.escape(path.name))
+                there = any(path.parent.glob(pattern))
+            if there and not force:
                 raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
 
 
@@ -111,9 +115,7 @@ def _check_suffix(photo: Path, path: Path) -> None:
         and suffix not in WRITABLE_VIDEO
         and not (is_numbered(path) and suffix in WRITABLE)
     ):
-        raise PictureError(
-            f"{path}: write a video as .mp4, .mov, .mkv, .webm, .avi, .gif or %05d.png"
-        )
+        raise PictureError(f"{path}: write a video as .mp4, .mov, .mkv, .webm, .gif or %05d.png")
 
 
 def matte_of(mask: Path, known: Path) -> Path:

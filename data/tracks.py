@@ -41,6 +41,7 @@ def open_track(
     if name in container.supported_codecs:
         copy = container.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
         return Copy(container, copy), ""
     if codec and stream.type == "audio":
         encoder = container.default_audio_codec
@@ -59,10 +60,15 @@ class Copy:
         self.container, self.stream = container, stream
 
     def take(self, packet: av.Packet, shift: int) -> None:
-        packet.pts -= shift
-        packet.dts = packet.pts if packet.dts is None else packet.dts - shift
-        packet.stream = self.stream
-        self.container.mux(packet)
+        copy = av.Packet(bytes(packet))  # others may write the packet into files of their own
+        copy.time_base, copy.duration = packet.time_base, packet.duration
+        copy.is_keyframe = packet.is_keyframe
+        copy.pts = packet.pts - shift
+        copy.dts = copy.pts if packet.dts is None else packet.dts - shift
+        for data in packet.iter_sidedata():
+            copy.set_sidedata(data)
+        copy.stream = self.stream
+        self.container.mux(copy)
 
     def finish(self) -> None:
         """Nothing is held back."""
@@ -83,7 +89,11 @@ class Sound:
         self.resampler = av.AudioResampler(context.format, context.layout, context.rate)
 
     def take(self, packet: av.Packet, shift: int) -> None:
-        for frame in packet.decode():
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            return  # a damaged packet is a moment of silence
+        for frame in frames:
             frame.pts = None if frame.pts is None else frame.pts - shift
             self._encode(self.resampler.resample(frame))
 

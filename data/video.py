@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
@@ -18,6 +18,9 @@ VIDEO_SUFFIXES = {
     ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
 }  # fmt: skip
 FINEST = 10_000  # ticks a second that a time base has at least, where it is ours
+NO_KEYS = ("mpegts", "mpeg")
+RUN_UP = 20  # seconds
+LEAST_CUT = 0.5  # seconds that a file ends early, and that are worth a word
 MOST_REPEATS = 1000  # frames put in for lost ones in a row
 
 
@@ -64,12 +67,22 @@ class VideoReader:
         # Seconds by the file's own time stamps at which frames and packets begin to be wanted.
         self.shift = Fraction(self.container.start_time or 0, av.time_base) + Fraction(start)
         length = self._length()
-        self.wanted = duration or math.inf  # seconds
+        self.wanted = math.inf if duration is None else duration  # seconds
         self.end = min(length, start + self.wanted)
         self._last: Frame | None = None
         self._lost = False  # whether frames are missing since the last one
+        self._reach = 0  # ticks to which there are packets
+        self._ended = False  # whether all of the frames that are wanted have been seen
+        self._lag = 0  # ticks by which frames come later than their decoding
+        self._by_dts = self.container.format.name == "avi"  # which knows no other time stamps
         self._items = self._read()
-        self._describe()
+        try:
+            self._describe()
+        except av.FFmpegError as error:
+            raise PictureError(f"{path}: not a readable video ({_reason(error)})") from error
+        finally:
+            if not hasattr(self, "width"):
+                self.container.close()
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +126,10 @@ class VideoReader:
             if isinstance(item, Frame):
                 break
         else:
+            if self.start and self.start >= self._length():
+                raise PictureError(
+                    f"{self.path}: lasts {self._length():.2f} s, --start lies beyond that"
+                )
             raise PictureError(f"{self.path}: no picture in it could be decoded")
         self._items = itertools.chain(kept, self._items)
         self.height, self.width = kept[-1].pixels.shape[:2]
@@ -120,21 +137,46 @@ class VideoReader:
         self.pixel_aspect = 1 / aspect if self.rotation % 180 else aspect
 
     def _read(self) -> Iterator[Frame | av.Packet]:
-        if self.start:
-            self.container.seek(int(self.shift / self.stream.time_base), stream=self.stream)
+        if self._by_dts:
+            self._lag = next(self.container.decode(self.stream)).dts or 0
+        if self.start or self._by_dts:
+            self._seek(self.shift)
+        unfinished = {stream.index for stream in self.others}
         for packet in self._packets():
             if packet.stream is not self.stream:
                 if self._within(packet):
                     yield packet
-                continue
-            for frame in self._decoded(packet):
-                if frame.pts * self.time_base >= self.wanted:
-                    return
-                if frame.pts >= 0:
-                    yield frame
+                elif packet.pts is not None and self._seconds(packet) >= self.wanted:
+                    unfinished.discard(packet.stream.index)
+            elif not self._ended:
+                yield from self._wanted(self._decoded(packet))
+            if self._ended and not unfinished:
+                return
+        if self._last:
+            # The last ones may be lost without an error; or not be in the file at all.
+            shown = self._last.pts + self._last.duration - self.step
+            yield from self._wanted(self._repeats(self._last._replace(pts=shown), self._reach))
+            missing = self._length() - self.start - float(self._reach * self.time_base)
+            self.cut_short |= LEAST_CUT < missing < math.inf
+
+    def _seek(self, seconds: Fraction) -> None:
+        if self.container.format.name in NO_KEYS:
+            # They do not seek to a key frame: begin early enough to meet one.
+            seconds = max(seconds - RUN_UP, Fraction(0))
+        self.container.seek(int(seconds / self.stream.time_base), stream=self.stream)
+
+    def _wanted(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            if frame.pts * self.time_base >= self.wanted:
+                self._ended = True
+                return
+            if frame.pts >= 0:
+                yield frame
 
     def _decoded(self, packet: av.Packet) -> Iterator[Frame]:
         """A packet's frames, and before them the last good one in place of lost ones."""
+        if packet.pts is not None and packet.size:
+            self._reach = max(self._reach, self._ticks(self._seconds(packet)) + self.step)
         try:
             pictures = packet.decode()
         except av.FFmpegError:
@@ -162,6 +204,8 @@ class VideoReader:
                 return
 
     def _frame(self, raw: av.VideoFrame, last: Frame | None) -> Frame:
+        if self._by_dts:
+            raw.pts = raw.dts - self._lag
         if raw.pts is None:
             pts = last.pts + self.step if last else 0
         else:
@@ -186,11 +230,23 @@ class VideoReader:
             self.damaged += 1
             yield last._replace(pts=last.pts + number * self.step, duration=self.step)
 
+    def _seconds(self, packet: av.Packet) -> Fraction:
+        return packet.pts * packet.time_base - self.shift
+
+    def chapters(self) -> Iterator[dict[str, Any]]:
+        """The chapters of the part that is read, as FFmpeg has them."""
+        for chapter in self.container.chapters():
+            base = chapter["time_base"]
+            start, end = (chapter[side] * base - self.shift for side in ("start", "end"))
+            start, end = max(start, Fraction(0)), min(end, self.wanted)
+            if start < end:
+                yield chapter | {"start": round(start / base), "end": round(end / base)}
+
     def _within(self, packet: av.Packet) -> bool:
         """Whether another stream's packet lies in the part that is read."""
         if packet.pts is None:
             return False
-        seconds = packet.pts * packet.time_base - self.shift
+        seconds = self._seconds(packet)
         # A sound's first packet may lie before its beginning, to warm its decoder up.
         return (not self.start or seconds >= 0) and seconds < self.wanted
 

@@ -12,7 +12,6 @@ from .video import Frame, VideoReader
 
 CONTAINERS = {
     ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm",
-    ".avi": "avi",
 }  # fmt: skip
 CODECS = {"webm": "libvpx-vp9"}  # where H.264 is not allowed
 EVEN_ONLY = ("libx264", "libx265")  # in 4:2:0
@@ -52,8 +51,13 @@ class VideoWriter:
         self.container = av.open(str(path), "w", format=kind, options=fast)
         try:
             self._add_video(codec, encoding.options())
-        except (av.FFmpegError, ValueError) as error:
-            raise PictureError(f"--codec {codec}: not possible in this file ({error})") from error
+        except (av.FFmpegError, ValueError, TypeError, AttributeError) as error:
+            given = " ".join(f"--{name} {value}" for name, value in encoding.options().items())
+            raise PictureError(
+                f"--codec {codec} {given}".rstrip()
+                + f": not possible in a .{kind} here ({error}); "
+                "try other ones"
+            ) from error
         self.routes: dict[int, Track] = {}
         for stream in source.others:
             route, note = open_track(self.container, stream)
@@ -63,7 +67,7 @@ class VideoWriter:
                 self.notes.append(note)
         if source.container:
             self.container.metadata.update(source.container.metadata)
-            self.container.set_chapters(source.container.chapters())
+            self.container.set_chapters(list(source.chapters()))
 
     def _add_video(self, codec: str, options: dict[str, str]) -> None:
         source = self.source
@@ -82,6 +86,9 @@ class VideoWriter:
         color = source.color
         context.colorspace, context.color_range = color.matrix, color.range
         context.color_primaries, context.color_trc = color.primaries, color.transfer
+        if source.container:
+            stream.metadata.update(source.stream.metadata)
+        context.open()
         self.stream = stream
 
     def frame(self, frame: Frame) -> None:

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.images import PictureError, list_pictures, long_side, read_mask, read_picture, resize
+from data.images import (
+    PictureError,
+    in_order,
+    list_pictures,
+    long_side,
+    read_mask,
+    read_picture,
+    resize,
+)
 from data.video import Frame, VideoReader
 from models import Steadier, StyleNetwork
 
@@ -95,7 +103,7 @@ def read_clip(path: Path, count: int, size: int) -> Iterator[Shot]:
         return
     folder = path / "frames" if (path / "frames").is_dir() else path
     masks = {file.stem: file for file in list_pictures(path / "masks")}
-    files = list_pictures(folder)
+    files = in_order(list_pictures(folder))
     if not files:
         raise PictureError(f"{path}: no video, and no folder of frames")
     for file in files[:count]:
@@ -179,7 +187,7 @@ def table(found: Sequence[Steadiness], still: Mapping[str, float]) -> str:
         ious, changes = ([v for v in values if v is not None] for values in (
             [s.mask_iou for s in rows], [s.mask_change for s in rows]))  # fmt: skip
         lines.append(
-            f"{name:16s} {warping:7.4f}  {warping / source:15.2f}   {_mean(ious):>8s}  "
+            f"{name:16s} {warping:7.4f}  {warping / max(source, 1e-9):15.2f}   {_mean(ious):>8s}  "
             f"{_mean(changes):>7s}  {still[name]:.4f}"
         )
     return "\n".join(lines)

@@ -22,7 +22,7 @@ class AlphaCurve:
 
     def at(self, seconds: float, length: float) -> float:
         """Alpha at a time, in a video of `length` seconds (infinity where it is not known)."""
-        time = min(seconds / length, 1.0) if self.relative else seconds
+        time = min(seconds / max(length, 1e-9), 1.0) if self.relative else seconds
         after = bisect_right(self.times, time)
         if after in (0, len(self.times)):
             return self.alphas[min(after, len(self.times) - 1)]

@@ -45,25 +45,34 @@ class Newest:
     def __init__(self, camera: Camera) -> None:
         self.dropped = 0
         self._camera, self._frame, self._ended = camera, None, False
+        self._error: Exception | None = None
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def take(self) -> np.ndarray | None:
-        """The newest frame that was not taken yet, waited for; None after the last one."""
+        """The newest frame that was not taken yet, waited for; None after the last one.
+
+        Raises what reading the camera raised.
+        """
         with self._news:
             self._news.wait_for(lambda: self._frame is not None or self._ended)
             frame, self._frame = self._frame, None
+            if frame is None and self._error:
+                raise self._error
             return frame
 
     def close(self) -> None:
         """Read no more."""
         self._ended = True
-        self._thread.join()
+        self._thread.join(timeout=2.0)  # a camera that hangs shall not hang us
 
     def _run(self) -> None:
         while not self._ended:
-            frame = self._camera.read()
+            try:
+                frame = self._camera.read()
+            except Exception as error:  # raised again where frames are taken
+                frame, self._error = None, error
             with self._news:
                 if frame is None:
                     self._ended = True

@@ -84,6 +84,18 @@ class OpenCVCamera:
         there, frame = self.capture.read()
         return self.cv2.cvtColor(frame, self.cv2.COLOR_BGR2RGB) if there else None
 
+    def close(self) -> None:
+        """Give the camera back."""
+        self.capture.release()
+
+
+def key_of(code: int) -> str:
+    """What a window system's code of a key means to `Live.press`; nothing for other keys."""
+    plain = code & 0xFFFF  # without num lock and its like
+    if code in ARROWS or plain in ARROWS:
+        return ARROWS.get(code) or ARROWS[plain]
+    return chr(plain).lower() if 0 < plain < 256 and code >= 0 else ""
+
 
 class OpenCVScreen:
     """A window. Raises ValueError where OpenCV has none (the headless build, no display)."""
@@ -105,7 +117,7 @@ class OpenCVScreen:
         code = cv2.waitKeyEx(1)
         if cv2.getWindowProperty(self.title, cv2.WND_PROP_VISIBLE) < 1:
             return "q"
-        return ARROWS.get(code, chr(code & 0xFF).lower() if code >= 0 else "")
+        return key_of(code)
 
 
 def virtual_camera(width: int, height: int, rate: float) -> Callable[[np.ndarray], None]:

@@ -1,5 +1,6 @@
 """Masks for the frames of a video."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from data.images import PictureError, list_pictures, read_mask, resize
+from data.images import PictureError, in_order, list_pictures, read_mask, resize
 from data.video import VIDEO_SUFFIXES, Frame, VideoReader
 
 
@@ -31,10 +32,11 @@ def mask_frames(matte: Matte, reader: VideoReader) -> Iterator[Tensor]:
 
 def _mask_pictures(path: Path, reader: VideoReader, size: tuple[int, int]) -> Iterator[Tensor]:
     if path.is_dir():
-        files = list_pictures(path)
+        files = in_order(list_pictures(path))
         if not files:
             raise PictureError(f"{path}: no pictures in this folder")
-        for file in files[round(reader.start * reader.rate) :]:
+        # The first frame that is painted is the first one at the start or after it.
+        for file in files[math.ceil(reader.start * reader.rate - 1e-3) :]:
             yield read_mask(file, size)
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(path, reader.start) as video:

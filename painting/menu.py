@@ -95,6 +95,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _some_seconds(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError("0 seconds are nothing to paint")
+    return seconds
+
+
 def _share(text: str) -> float:
     try:
         share = float(text)

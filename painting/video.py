@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data.frames_out import Writer, open_writer
+from data.images import PictureError
 from data.pipeline import Ahead, Behind
 from data.video import Frame, VideoReader
 from data.video_out import Encoding
@@ -85,6 +86,8 @@ def paint_video(
         ]
         painter = _Painter(network, results, reader, mattes, steady, options)
         _run(reader, painter, writers, batch, report)
+        if not report.frames:
+            raise PictureError(f"{source}: stopped before the first frame; nothing is written")
         for writer in writers:
             writer.close()
             report.notes += [note for note in writer.notes if note not in report.notes]
@@ -150,7 +153,7 @@ class _Painter:
         views: dict[str, Tensor] = {}  # of the first alpha, branch images and mask among them
         painted = []
         for name, (_, alpha) in self.results.items():
-            if name not in views:
+            if not (name in BRANCHES and views):
                 alphas = self._alphas(frames, alpha)
                 branches = not views and bool(BRANCHES & self.results.keys())
                 options = {"branches": branches, **self.options}
@@ -158,7 +161,7 @@ class _Painter:
                 shown = content if mask is None else torch.cat([content, mask.to(content)], dim=1)
                 found = self._steadied(self.steadiers[name], shown, alphas, found)
                 views = views or found
-            painted.append(to_arrays(views[name] if name in views else found["stylized"]))
+            painted.append(to_arrays(views[name] if name in BRANCHES else found["stylized"]))
         self.busy += time.perf_counter() - began
         return painted
 

@@ -15,7 +15,7 @@ from data.images import PictureError
 from data.video import Frame, VideoReader
 from data.video_out import Encoding
 from painting.camera import LEFT, RIGHT, Live, Newest, run_camera
-from painting.devices import OpenCVCamera, Recording
+from painting.devices import OpenCVCamera, Recording, key_of
 from tests.test_video import make
 
 
@@ -107,6 +107,24 @@ def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> Non
         time.sleep(0.035)  # slower than the camera
     newest.close()
     assert newest.dropped > 0 and len(taken) + newest.dropped == 12
+
+
+def test_a_camera_that_fails_says_so(clip: Path) -> None:
+    class Failing:
+        def read(self) -> None:
+            raise RuntimeError("unplugged")
+
+    newest = Newest(Failing())
+    with pytest.raises(RuntimeError, match="unplugged"):
+        newest.take()
+    newest.close()
+
+
+def test_keys_of_window_systems() -> None:
+    assert key_of(65361) == key_of(65361 | 0x100000) == LEFT and key_of(63235) == RIGHT
+    assert key_of(ord("S")) == key_of(ord("s") | 0x100000) == "s" and key_of(27) == "\x1b"
+    for other in (-1, 65362, 65362 | 0x100000, 255 << 8):
+        assert key_of(other) == ""
 
 
 def test_recording(network, clip: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import infer
+from data.frames_out import is_numbered
 from data.images import PictureError
 from data.video import Frame, VideoReader
 from models import StyleNetwork
@@ -44,7 +45,8 @@ def make(
 ) -> Path:
     """An H.264 clip; `color`: matrix and range as H.273 counts them."""
     width, height = size
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as file:
+    options = {"movflags": "+faststart"} if path.suffix in (".mp4", ".mov") else {}
+    with av.open(str(path), "w", options=options) as file:
         video = file.add_stream("libx264", rate=rate, options={"crf": "12", "g": str(gop)})
         video.width, video.height = size
         video.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
@@ -215,7 +217,7 @@ def test_truncated_in_the_middle(paint, tmp_path: Path) -> None:
     data = whole.read_bytes()
     source.write_bytes(data[: data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2])
     out, report = paint(source)
-    assert 10 < report.frames < 48
+    assert 10 < report.frames < 48 and "ends in the middle" in report.notes[0]
     assert len(read(out)) == report.frames
     assert stamps(out) == pytest.approx(stamps(whole)[: report.frames], abs=1e-6)
 
@@ -327,6 +329,114 @@ def test_sound_that_lasts_longer_than_the_picture_is_kept(paint, tmp_path: Path)
     assert report.frames < 20 and sound_packets(out) == sound_packets(whole)
 
 
+def test_two_results_each_have_the_sound_of_their_part(network, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
+    results = {name: (tmp_path / f"{name}.mp4", alpha) for name, alpha in (("0", 0.0), ("1", 1.0))}
+    paint_video(network, source, results, start=1.0, duration=1.0)
+    first, second = (sound_packets(path) for path, _ in results.values())
+    assert first == second and len(first) > 40
+    for path, _ in results.values():
+        with av.open(str(path)) as file:
+            assert sum(f.samples / f.rate for f in file.decode(audio=0)) == pytest.approx(
+                1, abs=0.06
+            )
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".ts", ".mkv", ".mov"])
+@pytest.mark.parametrize("start", [0.0, 1.3, 2.5])
+def test_any_container_is_read_from_anywhere(tmp_path: Path, suffix: str, start: float) -> None:
+    source = make(tmp_path / f"in{suffix}", frames=80, rate=Fraction(20), gop=50)
+    with VideoReader(source, start, 0.5) as reader:
+        part = [item for item in reader if isinstance(item, Frame)]
+    times = [float(frame.pts * reader.time_base) for frame in part]
+    assert times == pytest.approx([n / 20 for n in range(10)], abs=2e-3)
+    first = round(start * 20)
+    for number, frame in enumerate(part, first):
+        width = int((frame.pixels[8, :, 0] > 130).sum())
+        assert width == pytest.approx(4 + (3 * number) % 56, abs=1)
+
+
+def test_sound_that_lies_behind_the_pictures_is_found(paint, tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mp4", frames=60, rate=Fraction(20), sound="aac")
+    with av.open(str(whole)) as before, av.open(str(tmp_path / "in.mkv"), "w") as file:
+        copies = {stream: file.add_stream_from_template(stream) for stream in before.streams}
+        for kind in ("video", "audio"):
+            before.seek(0)
+            for packet in before.demux(**{kind: 0}):
+                if packet.dts is not None:
+                    packet.stream = copies[packet.stream]
+                    file.mux_one(packet)
+    out, _ = paint(tmp_path / "in.mkv", "out.mp4", duration=1.0)
+    with av.open(str(out)) as file:
+        assert sum(f.samples / f.rate for f in file.decode(audio=0)) == pytest.approx(1, abs=0.06)
+
+
+def test_chapters_of_a_part(paint, tmp_path: Path) -> None:
+    plain = make(tmp_path / "plain.mp4", frames=60, rate=Fraction(20))
+    with av.open(str(plain)) as before, av.open(str(tmp_path / "in.mkv"), "w") as file:
+        video = file.add_stream_from_template(before.streams.video[0])
+        ms = Fraction(1, 1000)
+        chapters = ((0, 1000, "one"), (1000, 2000, "two"), (2000, 3000, "three"))
+        file.set_chapters(
+            [
+                {"id": i, "start": a, "end": b, "time_base": ms, "metadata": {"title": title}}
+                for i, (a, b, title) in enumerate(chapters, 1)
+            ]
+        )
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                file.mux(packet)
+    out, _ = paint(tmp_path / "in.mkv", "out.mkv", start=0.5, duration=1.0)
+    with av.open(str(out)) as file:
+        found = [
+            (
+                float(c["start"] * c["time_base"]),
+                float(c["end"] * c["time_base"]),
+                c["metadata"]["title"],
+            )
+            for c in file.chapters()
+        ]
+    assert found == [(0.0, 0.5, "one"), (0.5, 1.0, "two")]
+
+
+def test_a_damaged_last_frame_and_damaged_sound(paint, tmp_path: Path) -> None:
+    whole = make(tmp_path / "whole.mp4", frames=30, gop=1, sound="aac")
+    data = bytearray(whole.read_bytes())
+    with av.open(str(whole)) as file:
+        last = [p for p in file.demux(video=0) if p.size][-1]
+        data[last.pos : last.pos + last.size] = bytes(last.size)
+    with av.open(str(whole)) as file:
+        heard = [p for p in file.demux(audio=0) if p.size][10]
+        data[heard.pos : heard.pos + heard.size] = b"\xff" * heard.size
+    source = tmp_path / "in.mp4"
+    source.write_bytes(data)
+    out, report = paint(source, "out.webm")  # its sound has to be decoded
+    assert report.frames == 30 and report.damaged == 1 and len(read(out)) == 30
+
+
+def test_ordinary_names_are_not_numbered() -> None:
+    assert is_numbered(Path("frames/%05d.png")) and is_numbered(Path("50% done/a%d.jpg"))
+    for name in ("my%20dog.mp4", "%d_%d.png", "plain.png"):
+        assert not is_numbered(Path(name))
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"codec": "aac"}, {"codec": "nothing"}, {"crf": -5}, {"preset": "foo"}, {"codec": "subrip"}],
+)
+def test_an_encoder_that_cannot_be_is_one_line(paint, tmp_path: Path, encoding: dict) -> None:
+    source = make(tmp_path / "in.mp4", frames=3)
+    with pytest.raises(PictureError, match=r"--codec .*: not possible in a .mp4 here") as found:
+        paint(source, encoding=infer.Encoding(**encoding))
+    assert "\n" not in str(found.value) and not list(tmp_path.glob("*out*"))
+
+
+def test_a_part_beyond_the_end(paint, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"lasts 0\.40 s, --start lies beyond"):
+        paint(make(tmp_path / "in.mp4"), start=3.0)
+
+
 def test_a_part_of_a_clip(paint, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
     out, report = paint(source, start=1.0, duration=0.5)
@@ -400,7 +510,17 @@ def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None
     assert seen == pytest.approx([255, 255, 255, 0, 0])
     paint_video(network, source, results, Matte(folder, invert=True))
     assert np.asarray(Image.open(tmp_path / "mask" / "0.png")).mean() == 0
-    (folder / "4.png").unlink()
+    for number in range(5, 12):  # 10 comes after 9, and not after 1
+        Image.new("L", (64, 48), 255 * (number == 10)).save(folder / f"{number}.png")
+    longer = make(tmp_path / "longer.mp4", frames=12, rate=Fraction(20))
+    for begin, first in ((0.0, 0), (0.31, 7)):
+        results = {"mask": (tmp_path / f"from{first}" / "%d.png", 0.0)}
+        paint_video(network, longer, results, Matte(folder), start=begin)
+        files = [tmp_path / f"from{first}" / f"{n}.png" for n in range(12 - first)]
+        seen = [np.asarray(Image.open(file)).mean() for file in files]
+        assert seen == pytest.approx([255 * (n < 3 or n == 10) for n in range(first, 12)])
+    for number in range(4, 12):
+        (folder / f"{number}.png").unlink()
     with pytest.raises(PictureError, match="masks: ends before the video does"):
         paint(source, mask=Matte(folder))
     assert not (tmp_path / "out.mp4").exists()
