@@ -31,27 +31,22 @@ __all__ = ["AlphaCurve", "Encoding", "Matte", "stylize", "stylize_image", "styli
 INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
 
 
+UNPAINTABLE = (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFmpegError)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 where something could not be painted)."""
     args = parser().parse_args(argv)
     try:
-        if args.alpha_keys:
-            args.alpha = [args.alpha_keys]
-        if bool(args.photos) == (args.camera is not None):
-            raise ValueError("name pictures or videos, or a --camera")
+        check(args)
         files = find_photos(args.photos)
         jobs = plan_outputs(
             files, args.output, args.alpha, args.show_branches, args.format, args.force
         )
-        if args.invert_mask and not args.mask:
-            raise ValueError("--invert-mask inverts --mask; without one use --swap")
-        if not args.checkpoint:
-            raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
-        device = pick_device(args.device)
-        network = load_checkpoint(args.checkpoint, device)
+        network = load_checkpoint(args.checkpoint, pick_device(args.device))
         if args.camera is not None:
             return paint_live(network, args)
-    except (PictureError, CheckpointError, ValueError) as error:
+    except (CheckpointError, *UNPAINTABLE) as error:
         print(f"infer.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -61,19 +56,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     bar = tqdm(jobs.items(), unit="file", disable=True if few else None)
     for file, outputs in bar:
         try:
-            if is_video(file):
-                if not paint_clip(network, file, outputs, args):
-                    return INTERRUPTED
-            else:
+            if not is_video(file):
                 paint_picture(network, file, outputs, files[file], args)
+            elif number := paint_clip(network, file, outputs, args):
+                return 128 + number
         except KeyboardInterrupt:
             print(f"stopped; {file} is not finished", file=sys.stderr)
             return INTERRUPTED
-        except (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFmpegError) as error:
+        except UNPAINTABLE as error:
             bar.clear()
             print(f"infer.py: {_one_line(file, error)}", file=sys.stderr)
             failed += 1
     return 2 if failed else 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Settle what the options say together.
+
+    Raises ValueError where they clash, CheckpointError without a checkpoint.
+    """
+    if args.alpha_keys:
+        args.alpha = [args.alpha_keys]
+    if bool(args.photos) == (args.camera is not None):
+        raise ValueError("name pictures or videos, or a --camera")
+    if args.invert_mask and not args.mask:
+        raise ValueError("--invert-mask inverts --mask; without one use --swap")
+    if args.camera is None and args.virtual_camera:
+        raise ValueError("--virtual-camera shows what --camera N sees; name one")
+    if args.camera is not None and (args.mask or args.show_branches):
+        raise ValueError("--camera takes no --mask and no --show-branches; M shows the mask")
+    if args.camera is not None and (len(args.alpha) > 1 or isinstance(args.alpha[0], AlphaCurve)):
+        raise ValueError("--camera takes one alpha; the arrow keys turn it")
+    if not args.checkpoint:
+        raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
 
 
 def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
@@ -81,8 +96,6 @@ def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
 
     Raises PictureError without that camera, ValueError where something cannot be done here.
     """
-    if isinstance(args.alpha[0], AlphaCurve) or len(args.alpha) > 1:
-        raise ValueError("--camera takes one alpha; the arrow keys turn it")
     camera, screen = OpenCVCamera(args.camera), OpenCVScreen("Duostyle")
     encoding = Encoding(args.codec, args.crf, args.preset)
 
@@ -103,7 +116,10 @@ def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
         "precision": pick_precision(args.precision, kind),
     }
     live = Live(alpha=args.alpha[0], swap=args.swap)
-    done = run_camera(network, camera, screen, live, record, args.steady, send, **options)
+    try:
+        done = run_camera(network, camera, screen, live, record, args.steady, send, **options)
+    finally:
+        camera.close()
     speed = done["frames"] / max(done["seconds"], 1e-6)
     print(f"{done['frames']} frames, {speed:.1f} frames/s, {done['dropped']} dropped")
     return 0
@@ -111,8 +127,8 @@ def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
 
 def paint_clip(
     network: StyleNetwork, file: Path, outputs: Outputs, args: argparse.Namespace
-) -> bool:
-    """Paint one video into its files, and say how it went; False after Ctrl-C.
+) -> int:
+    """Paint one video into its files, and say how it went; returns a signal that ended it, or 0.
 
     Raises PictureError where one of them is unusable.
     """
@@ -139,9 +155,9 @@ def paint_clip(
         print(f"{file}: {report.damaged} damaged frames replaced", file=sys.stderr)
     speed = report.frames / report.seconds
     print(f"{file}: {report.frames} frames, {speed:.1f} frames/s", file=sys.stderr)
-    if report.interrupted:
+    if report.stopped:
         print(f"stopped; painted so far: {', '.join(map(str, outputs.values()))}", file=sys.stderr)
-    return not report.interrupted
+    return report.stopped
 
 
 def _one_line(photo: Path, error: Exception) -> str:

@@ -1,15 +1,12 @@
 """Train a network for a pair of paintings: `python train.py --help`."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
-from typing import Self
 
 import torch
 from safetensors import SafetensorError
@@ -17,37 +14,17 @@ from torch import distributed
 
 from data.images import PictureError
 from data.photos import Entry
+from data.stop import StopSignal
 from models import CheckpointError, pick_device
 from training import Diverged, Learner, Monitor, TrainConfig, build, settings
 
 
-class StopSignal:
-    """Within its block, Ctrl-C and SIGTERM are a wish that the loop reads after its step."""
-
-    def __init__(self) -> None:
-        self.number = 0
-
-    def __enter__(self) -> Self:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        self.before = {number: signal.signal(number, self._note) for number in numbers}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def agree(self, device: str) -> None:
-        """Let a signal that reached one process stop all of them at the same step."""
-        if distributed.is_initialized():
-            number = torch.tensor(self.number, device=device)
-            distributed.all_reduce(number, distributed.ReduceOp.MAX)
-            self.number = int(number)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number:  # asked twice: now
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.number = number
+def agree(stop: StopSignal, device: str) -> None:
+    """Let a signal that reached one process stop all of them at the same step."""
+    if distributed.is_initialized():
+        number = torch.tensor(stop.number, device=device)
+        distributed.all_reduce(number, distributed.ReduceOp.MAX)
+        stop.number = int(number)
 
 
 def train(
@@ -71,7 +48,7 @@ def train(
     try:
         while learner.step < config.steps and not stop.number:
             terms = learner.one_step(batches)
-            stop.agree(learner.device)
+            agree(stop, learner.device)
             if not monitor:
                 continue
             monitor.step(learner.step, terms, learner.rate(learner.step))

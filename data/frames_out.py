@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 import av
-from PIL import Image
 
-from .images import WRITABLE, whole_file
+from .arrays import to_tensor
+from .images import WRITABLE, Picture, whole_file, write_picture
 from .video import Frame, VideoReader
 from .video_out import CONTAINERS, Encoding, VideoWriter
 
@@ -36,9 +36,7 @@ class FrameWriter:
         path = self.path.with_name(
             NUMBER.sub(lambda found: found.group() % self.count, self.path.name)
         )
-        kind = Image.registered_extensions()[path.suffix.lower()]
-        with whole_file(path) as part:
-            Image.fromarray(frame.pixels).save(part, format=kind, quality=95, subsampling=0)
+        write_picture(path, Picture(to_tensor([frame.pixels])[0]))
         self.count += 1
 
     def packet(self, packet: av.Packet) -> None:

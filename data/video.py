@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import av
 import numpy as np
 
+from .clock import Clock
 from .images import PictureError
 from .video_color import read_color
 
@@ -17,7 +18,6 @@ VIDEO_SUFFIXES = {
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
     ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv",
 }  # fmt: skip
-FINEST = 10_000  # ticks a second that a time base has at least, where it is ours
 NO_KEYS = ("mpegts", "mpeg")
 RUN_UP = 20  # seconds
 LEAST_CUT = 0.5  # seconds that a file ends early, and that are worth a word
@@ -61,9 +61,8 @@ class VideoReader:
         self.stream = self.container.streams.video[0]
         self.stream.thread_type = "AUTO"
         self.others = [s for s in self.container.streams if s.type in ("audio", "subtitle")]
-        self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
-        self.time_base = self._fine_time_base()
-        self.step = max(round(1 / (self.rate * self.time_base)), 1)
+        self.clock = Clock(self.stream)
+        self.rate, self.time_base = self.clock.rate, self.clock.time_base
         # Seconds by the file's own time stamps at which frames and packets begin to be wanted.
         self.shift = Fraction(self.container.start_time or 0, av.time_base) + Fraction(start)
         length = self._length()
@@ -99,20 +98,6 @@ class VideoReader:
         seconds = self.end - self.start
         return max(round(seconds * self.rate), 1) if seconds < math.inf else None
 
-    def _fine_time_base(self) -> Fraction:
-        """The file's own, or a finer one where frames of its rate do not fall on its ticks."""
-        own = self.stream.time_base
-        if (1 / self.rate / own).denominator == 1:
-            return own
-        return Fraction(1, self.rate.numerator * math.ceil(FINEST / self.rate.numerator))
-
-    def _ticks(self, seconds: Fraction) -> int:
-        """A time in units of the time base; back on the rate's grid where the file rounded it."""
-        number = round(seconds * self.rate)
-        if abs(number / self.rate - seconds) < self.stream.time_base:
-            seconds = number / self.rate
-        return round(seconds / self.time_base)
-
     def _length(self) -> float:
         if self.stream.duration:
             return float(self.stream.duration * self.stream.time_base)
@@ -138,7 +123,8 @@ class VideoReader:
 
     def _read(self) -> Iterator[Frame | av.Packet]:
         if self._by_dts:
-            self._lag = next(self.container.decode(self.stream)).dts or 0
+            first = next(self.container.decode(self.stream), None)
+            self._lag = first.dts or 0 if first else 0
         if self.start or self._by_dts:
             self._seek(self.shift)
         unfinished = {stream.index for stream in self.others}
@@ -154,7 +140,7 @@ class VideoReader:
                 return
         if self._last:
             # The last ones may be lost without an error; or not be in the file at all.
-            shown = self._last.pts + self._last.duration - self.step
+            shown = self._last.pts + self._last.duration - self.clock.step
             yield from self._wanted(self._repeats(self._last._replace(pts=shown), self._reach))
             missing = self._length() - self.start - float(self._reach * self.time_base)
             self.cut_short |= LEAST_CUT < missing < math.inf
@@ -176,7 +162,9 @@ class VideoReader:
     def _decoded(self, packet: av.Packet) -> Iterator[Frame]:
         """A packet's frames, and before them the last good one in place of lost ones."""
         if packet.pts is not None and packet.size:
-            self._reach = max(self._reach, self._ticks(self._seconds(packet)) + self.step)
+            self._reach = max(
+                self._reach, self.clock.ticks(self._seconds(packet)) + self.clock.step
+            )
         try:
             pictures = packet.decode()
         except av.FFmpegError:
@@ -207,17 +195,18 @@ class VideoReader:
         if self._by_dts:
             raw.pts = raw.dts - self._lag
         if raw.pts is None:
-            pts = last.pts + self.step if last else 0
+            pts = last.pts + self.clock.step if last else 0
         else:
-            pts = self._ticks(raw.pts * raw.time_base - self.shift)
-        duration = round((raw.duration or 0) * raw.time_base / self.time_base) or self.step
+            pts = self.clock.ticks(raw.pts * raw.time_base - self.shift)
+        duration = round((raw.duration or 0) * raw.time_base / self.time_base) or self.clock.step
         if raw.is_corrupt and last is not None:
             self.damaged += 1
             return Frame(last.pixels, pts, duration)
         if last is None:
             self.color, self.rotation = read_color(raw, self.path), raw.rotation
+            self._size = {"width": raw.width, "height": raw.height}  # for the rest of it too
         raw.colorspace, raw.color_range = self.color.matrix, self.color.range
-        pixels = raw.to_ndarray(format="rgb24")
+        pixels = raw.to_ndarray(format="rgb24", **self._size)
         # The rotation is counterclockwise, as numpy's is.
         return Frame(
             np.ascontiguousarray(np.rot90(pixels, round(raw.rotation / 90))), pts, duration
@@ -225,10 +214,10 @@ class VideoReader:
 
     def _repeats(self, last: Frame, until: int) -> Iterator[Frame]:
         """The last good frame at the times of lost ones."""
-        missing = min(round((until - last.pts) / self.step) - 1, MOST_REPEATS)
+        missing = min(round((until - last.pts) / self.clock.step) - 1, MOST_REPEATS)
         for number in range(1, missing + 1):
             self.damaged += 1
-            yield last._replace(pts=last.pts + number * self.step, duration=self.step)
+            yield last._replace(pts=last.pts + number * self.clock.step, duration=self.clock.step)
 
     def _seconds(self, packet: av.Packet) -> Fraction:
         return packet.pts * packet.time_base - self.shift

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.arrays import to_tensor
 from data.images import (
     PictureError,
     in_order,
@@ -26,6 +27,7 @@ from models import Steadier, StyleNetwork
 
 from .flow import Motion
 from .peers import Rivals
+from .regions import iou
 
 NOISE = 4 / 255  # standard deviation of the still camera's sensor noise
 STILL_FRAMES = 8
@@ -98,8 +100,7 @@ def read_clip(path: Path, count: int, size: int) -> Iterator[Shot]:
         with VideoReader(path) as reader:
             frames = (item for item in reader if isinstance(item, Frame))
             for frame in islice(frames, count):
-                pixels = torch.from_numpy(frame.pixels).permute(2, 0, 1)[None].float() / 255
-                yield Shot(_reduced(pixels, size), None)
+                yield Shot(_reduced(to_tensor([frame.pixels]), size), None)
         return
     folder = path / "frames" if (path / "frames").is_dir() else path
     masks = {file.stem: file for file in list_pictures(path / "masks")}
@@ -138,7 +139,8 @@ def measure_clip(path: Path, ways: Ways, count: int, size: int, device: str) -> 
                 if painted.mask is not None:
                     changes[name].append(motion.error(before[name].mask, painted.mask))
             if shot.truth is not None and painted.mask is not None:
-                found[name].ious.append(iou(painted.mask > 0.5, shot.truth > 0.5))
+                truth = (shot.truth > 0.5).float()
+                found[name].ious.append(iou(painted.mask, truth, torch.ones_like(truth)))
             before[name] = painted
         last = shot.frame
     if motion is None:
@@ -148,12 +150,6 @@ def measure_clip(path: Path, ways: Ways, count: int, size: int, device: str) -> 
         steadiness.mask_change = fmean(changes[name]) if changes[name] else None
         steadiness.mask_iou = fmean(steadiness.ious) if steadiness.ious else None
     return list(found.values())
-
-
-def iou(one: Tensor, other: Tensor) -> float:
-    """Intersection over union of two binary masks; 1 where both are empty."""
-    union = (one | other).sum().item()
-    return (one & other).sum().item() / union if union else 1.0
 
 
 @torch.inference_mode()

@@ -8,10 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
+from data.arrays import to_arrays, to_tensor
 from models import Steadier, StyleNetwork
 
 from .pictures import stylize
-from .video import STEADY, to_arrays, to_tensor
+from .video import STEADY
 
 STEP = 0.05  # of alpha, by an arrow key
 LEFT, RIGHT = "left", "right"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -40,10 +40,11 @@ class Recording:
     color: Color = LIVE_COLOR
     container: None = None
     others: tuple = ()
-    stack: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
-        self.writer: Writer = open_writer(self.path, self, self.encoding, self.stack)
+        with ExitStack() as stack:
+            self.writer: Writer = open_writer(self.path, self, self.encoding, stack)
+            self.stack = stack.pop_all()
         self.began, self.last = time.monotonic(), -1
 
     def frame(self, pixels: np.ndarray) -> None:
@@ -54,8 +55,8 @@ class Recording:
 
     def close(self) -> None:
         """Finish the file."""
-        self.writer.close()
-        self.stack.close()
+        with self.stack:  # where that fails, the unfinished file goes
+            self.writer.close()
 
 
 def opencv() -> ModuleType:

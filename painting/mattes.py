@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from data.arrays import to_tensor
 from data.images import PictureError, in_order, list_pictures, read_mask, resize
 from data.video import VIDEO_SUFFIXES, Frame, VideoReader
+
+SAME_RATE = 0.01  # share by which a mask's rate may differ
 
 
 class Matte(NamedTuple):
@@ -40,10 +42,15 @@ def _mask_pictures(path: Path, reader: VideoReader, size: tuple[int, int]) -> It
             yield read_mask(file, size)
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(path, reader.start) as video:
+            if abs(video.rate / reader.rate - 1) > SAME_RATE:
+                raise PictureError(
+                    f"{path}: {float(video.rate):.2f} frames/s, but {reader.path.name} has "
+                    f"{float(reader.rate):.2f}; give a mask of the same rate"
+                )
             for item in video:
                 if isinstance(item, Frame):
-                    grey = torch.from_numpy(item.pixels).float().mean(dim=2).div(255)
-                    yield resize(grey[None, None], size)
+                    grey = to_tensor([item.pixels]).mean(dim=1, keepdim=True)
+                    yield resize(grey, size)
     else:
         mask = read_mask(path, size)  # one for all
         while True:

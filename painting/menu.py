@@ -59,7 +59,7 @@ def _add_video(add: Callable[..., object]) -> None:
     add("--start", type=_seconds, default=0.0, metavar="S", help="begin here, seconds")
     add(
         "--duration",
-        type=_seconds,
+        type=_some_seconds,
         metavar="S",
         help="paint so much, seconds (default: all)",
     )

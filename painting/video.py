@@ -1,5 +1,6 @@
 """Videos through a network: decoding, painting and encoding overlap, in constant memory."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -8,24 +9,22 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
-from torch import Tensor
 
 from data.frames_out import Writer, open_writer
 from data.images import PictureError
 from data.pipeline import Ahead, Behind
+from data.stop import StopSignal
 from data.video import Frame, VideoReader
 from data.video_out import Encoding
-from models import Steadier, StyleNetwork
+from models import StyleNetwork
 
-from .alpha import Alpha, alpha_at
+from .alpha import Alpha, AlphaCurve
 from .mattes import Matte, mask_frames
-from .pictures import stylize
+from .painter import FramePainter
 from .progress import Progress
 
 Item = Frame | av.Packet
 STEADY = 0.9  # by default
-BRANCHES = {"foreground", "background", "mask"}
 
 
 @dataclass
@@ -35,7 +34,7 @@ class VideoReport:
     frames: int = 0
     seconds: float = 0.0
     damaged: int = 0
-    interrupted: bool = False
+    stopped: int = 0  # number of the signal that ended it early
     notes: list[str] = field(default_factory=list)
     busy: dict[str, float] = field(default_factory=dict)  # seconds by stage
 
@@ -74,18 +73,19 @@ def paint_video(
     """Stylize a video into several at once; `results`: file and alpha by name.
 
     The names `foreground`, `background` and `mask` stand for the branch images and the mask.
-    The rest as of `stylize_video`. After Ctrl-C the files hold what was done until then.
+    The rest as of `stylize_video`. After Ctrl-C or SIGTERM the files hold what was done until then.
     """
     report = VideoReport()
     began = time.perf_counter()
-    with ExitStack() as stack:
+    with StopSignal() as stop, ExitStack() as stack:
         reader = stack.enter_context(VideoReader(source, start, duration))
         mattes = mask_frames(mask, reader) if mask else None
         writers = [
             open_writer(path, reader, encoding or Encoding(), stack) for path, _ in results.values()
         ]
-        painter = _Painter(network, results, reader, mattes, steady, options)
-        _run(reader, painter, writers, batch, report)
+        report.notes += unswept(reader, [alpha for _, alpha in results.values()])
+        painter = FramePainter(network, results, reader, mattes, steady, options)
+        _run(reader, painter, writers, batch, report, stop)
         if not report.frames:
             raise PictureError(f"{source}: stopped before the first frame; nothing is written")
         for writer in writers:
@@ -98,14 +98,23 @@ def paint_video(
     return report
 
 
+def unswept(reader: VideoReader, alphas: Sequence[Alpha]) -> list[str]:
+    """A word on curves over the whole of a video that does not say how long it is."""
+    relative = any(isinstance(alpha, AlphaCurve) and alpha.relative for alpha in alphas)
+    if relative and reader.end == math.inf:
+        return ["does not say its length, so alpha stays: use --alpha-keys or --duration"]
+    return []
+
+
 def _run(
     reader: VideoReader,
-    painter: "_Painter",
+    painter: FramePainter,
     writers: Sequence[Writer],
     batch: int,
     report: VideoReport,
+    stop: StopSignal,
 ) -> None:
-    """Everything from the reader through the painter to the writers, or until Ctrl-C."""
+    """Everything from the reader through the painter to the writers, or until a signal."""
     behind = Behind(lambda work: _write(writers, work))
     ahead = Ahead(reader)
     progress = Progress(reader.path.name, reader.frame_count)
@@ -115,83 +124,14 @@ def _run(
             behind.put((items, painter(frames)))
             report.frames += len(frames)
             progress.update(len(frames))
-    except KeyboardInterrupt:
-        report.interrupted = True
+            if stop.number:
+                break
     finally:
         progress.close()
         ahead.close()
         behind.close()
+    report.stopped = stop.number
     report.busy = {"decode": ahead.busy, "paint": painter.busy, "encode": behind.busy}
-
-
-class _Painter:
-    """Frames to painted frames, one list for every result."""
-
-    def __init__(
-        self,
-        network: StyleNetwork,
-        results: Mapping[str, tuple[Path, Alpha]],
-        reader: VideoReader,
-        mattes: Iterator[Tensor] | None,
-        steady: float,
-        options: Mapping[str, object],
-    ) -> None:
-        self.network, self.results, self.reader = network, results, reader
-        self.mattes, self.options = mattes, options
-        self.steadiers = {name: Steadier(steady) for name in results}
-        self.device = next(network.parameters()).device
-        self.busy = 0.0  # seconds
-
-    def __call__(self, frames: Sequence[Frame]) -> list[list[np.ndarray]]:
-        if not frames:
-            return [[] for _ in self.results]
-        began = time.perf_counter()
-        content = to_tensor([frame.pixels for frame in frames], self.device)
-        mask = None
-        if self.mattes:
-            mask = torch.cat([next(self.mattes) for _ in frames])
-        views: dict[str, Tensor] = {}  # of the first alpha, branch images and mask among them
-        painted = []
-        for name, (_, alpha) in self.results.items():
-            if not (name in BRANCHES and views):
-                alphas = self._alphas(frames, alpha)
-                branches = not views and bool(BRANCHES & self.results.keys())
-                options = {"branches": branches, **self.options}
-                found = stylize(self.network, content, alphas, mask, **options)
-                shown = content if mask is None else torch.cat([content, mask.to(content)], dim=1)
-                found = self._steadied(self.steadiers[name], shown, alphas, found)
-                views = views or found
-            painted.append(to_arrays(views[name] if name in BRANCHES else found["stylized"]))
-        self.busy += time.perf_counter() - began
-        return painted
-
-    def _steadied(
-        self, steadier: Steadier, content: Tensor, alphas: Tensor, found: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Frames in their order, each mixed with the one before where nothing moves."""
-        rows = []
-        for number, alpha in enumerate(alphas.tolist()):
-            one = slice(number, number + 1)
-            rows.append(steadier(content[one], alpha, {n: v[one] for n, v in found.items()}))
-        return {name: torch.cat([row[name] for row in rows]) for name in found}
-
-    def _alphas(self, frames: Sequence[Frame], alpha: Alpha) -> Tensor:
-        reader = self.reader
-        length = reader.end - reader.start
-        times = [float(frame.pts * reader.time_base) for frame in frames]
-        return torch.tensor([alpha_at(alpha, time, length) for time in times])
-
-
-def to_tensor(frames: Sequence[np.ndarray], device: torch.device) -> Tensor:
-    """Frames `(H, W, 3)` uint8 as `(B, 3, H, W)` float32 in [0, 1]."""
-    pixels = torch.from_numpy(np.stack(frames)).to(device)
-    return pixels.permute(0, 3, 1, 2).float().div(255)
-
-
-def to_arrays(pictures: Tensor) -> list[np.ndarray]:
-    """`(B, 3 or 1, H, W)` in [0, 1] as frames `(H, W, 3)` uint8."""
-    pixels = (pictures.expand(-1, 3, -1, -1).clamp(0, 1) * 255).round().to(torch.uint8)
-    return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
 def _batches(items: Ahead[Item], size: int) -> Iterator[list[Item]]:

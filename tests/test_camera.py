@@ -149,6 +149,12 @@ def test_a_recording_is_finished_when_the_camera_goes(network, clip: Path, tmp_p
         assert len(list(file.decode(video=0))) == 12
 
 
+def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="--codec nothing: not possible"):
+        Recording(tmp_path / "r.mp4", Encoding("nothing"), 64, 48)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_done_is_one_line(checkpoint: Path, capsys) -> None:
     argv = ["--checkpoint", str(checkpoint)]
     assert infer.main(argv) == 2

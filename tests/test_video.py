@@ -415,6 +415,44 @@ def test_a_damaged_last_frame_and_damaged_sound(paint, tmp_path: Path) -> None:
     assert report.frames == 30 and report.damaged == 1 and len(read(out)) == 30
 
 
+def test_a_mask_video_of_another_rate_is_refused(paint, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", rate=Fraction(25))
+    same = make(tmp_path / "same.mp4", rate=Fraction(25))
+    other = make(tmp_path / "other.mp4", rate=Fraction(30))
+    assert paint(source, mask=Matte(same))[1].frames == 12
+    with pytest.raises(PictureError, match=r"other\.mp4: 30\.00 frames/s, but in\.mp4 has 25\.00"):
+        paint(source, mask=Matte(other))
+
+
+def test_a_sweep_over_an_unknown_length_says_so(paint, tmp_path: Path, monkeypatch) -> None:
+    source = make(tmp_path / "in.mp4")
+    sweep = AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
+    assert not paint(source, alpha=sweep)[1].notes
+    monkeypatch.setattr(VideoReader, "_length", lambda reader: float("inf"))
+    assert "does not say its length" in paint(source, alpha=sweep)[1].notes[0]
+    assert not paint(source, alpha=sweep, duration=0.2)[1].notes
+
+
+def test_options_that_clash_and_files_that_exist(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    source = make(tmp_path / "in.mp4", frames=3)
+    argv = [str(source), "--checkpoint", str(checkpoint), "-o", str(tmp_path / "f" / "%d.png")]
+    assert infer.main(argv) == 0 and len(list((tmp_path / "f").iterdir())) == 3
+    capsys.readouterr()
+    camera = ["--checkpoint", str(checkpoint), "--camera", "0"]
+    for clash, says in (
+        (argv, "exists; --force overwrites"),
+        ([*argv, "--virtual-camera"], "--virtual-camera shows what --camera N sees"),
+        ([*camera, "--mask", "m.png"], "--camera takes no --mask"),
+        ([*camera, "--alpha-keys", "0=1"], "--camera takes one alpha"),
+    ):
+        assert infer.main(clash) == 2
+        said = capsys.readouterr().err
+        assert says in said and said.count("\n") == 1
+    with pytest.raises(SystemExit):
+        infer.main([*argv, "--duration", "0"])
+    assert "0 seconds are nothing to paint" in capsys.readouterr().err
+
+
 def test_ordinary_names_are_not_numbered() -> None:
     assert is_numbered(Path("frames/%05d.png")) and is_numbered(Path("50% done/a%d.jpg"))
     for name in ("my%20dog.mp4", "%d_%d.png", "plain.png"):
@@ -546,7 +584,8 @@ def test_command_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
     assert "over a video only" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_a_playable_file(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_playable_file(checkpoint: Path, tmp_path: Path, number: int) -> None:
     source = make(tmp_path / "in.mp4", size=(320, 240), frames=600, sound="aac")
     out = tmp_path / "out.mp4"
     argv = [sys.executable, str(ROOT / "infer.py"), str(source), "-o", str(out)]
@@ -561,8 +600,8 @@ def test_ctrl_c_leaves_a_playable_file(checkpoint: Path, tmp_path: Path) -> None
             part = next(iter(tmp_path.glob(".out.mp4.*.part")), None)
             if part and part.stat().st_size > 20_000:
                 break
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "stopped; painted so far" in said
+    assert process.returncode == 128 + number and "stopped; painted so far" in said
     assert 0 < len(read(out)) < 600
     assert not list(tmp_path.glob(".out.mp4.*"))
