@@ -10,22 +10,25 @@ from typing import Any
 
 import torch
 
+from data.cache import cache_folder
 from data.images import PictureError, read_picture, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
 from data.sheet import contact_sheet
-from metrics import conditioning, figures, objective, peers, regions, solving, temporal
+from metrics import conditioning, figures, objective, peers, regions, solving, speed, temporal
 from metrics.menu import parser
 from metrics.peer_network import load_peer
 from metrics.subject import Subject
 from models import (
     CheckpointError,
     git_revision,
+    keep_memory,
     load_checkpoint,
     pick_device,
 )
 
 Figures = dict[str, Any]
+TRAINING_STEPS = 30  # for its speed
 
 
 def load_subject(args: argparse.Namespace, depth: int = 16) -> Subject:
@@ -125,6 +128,24 @@ def run_figures(args: argparse.Namespace) -> Figures:
     return {"files": list(paths.values())}
 
 
+def run_speed(args: argparse.Namespace) -> Figures:
+    """How fast: prints the tables, returns every figure."""
+    device = pick_device(args.device)
+    found = speed.measure(
+        args.checkpoints,
+        args.sizes,
+        device,
+        cache_folder() / "graphs",
+        args.seconds,
+        args.frames,
+        args.compile,
+    )
+    if args.train:
+        found.training = speed.training_speed(args.train, TRAINING_STEPS)
+    print(speed.table(found))
+    return speed.figures(found)
+
+
 def run_solve(args: argparse.Namespace) -> Figures:
     """Paint by the solver: writes the pictures, returns the terms reached."""
     files = solving.files(args.photos, args.output, args.force)
@@ -164,11 +185,13 @@ RUN = {
     "temporal": run_temporal,
     "figures": run_figures,
     "solve": run_solve,
+    "speed": run_speed,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    keep_memory()
     args = parser().parse_args(argv)
     try:
         if args.json and args.json.is_dir():

@@ -9,10 +9,19 @@ from pathlib import Path
 from av import FFmpegError
 from tqdm import tqdm
 
+from data.cache import cache_folder
 from data.images import PictureError
 from data.jobs import WRITABLE_VIDEO, Outputs, find_photos, is_video, plan_outputs
 from data.video_out import Encoding
-from models import CheckpointError, StyleNetwork, load_checkpoint, pick_device, pick_precision
+from engines import GraphEngine, fastest_backend
+from models import (
+    CheckpointError,
+    Painter,
+    keep_memory,
+    load_checkpoint,
+    pick_device,
+    pick_precision,
+)
 from painting import (
     AlphaCurve,
     Matte,
@@ -36,6 +45,7 @@ UNPAINTABLE = (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFm
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 where something could not be painted)."""
+    keep_memory()
     args = parser().parse_args(argv)
     try:
         check(args)
@@ -43,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = plan_outputs(
             files, args.output, args.alpha, args.show_branches, args.format, args.force
         )
-        network = load_checkpoint(args.checkpoint, pick_device(args.device))
+        network = load_network(args, args.camera is not None or any(map(is_video, jobs)))
         if args.camera is not None:
             return paint_live(network, args)
     except (CheckpointError, *UNPAINTABLE) as error:
@@ -70,6 +80,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2 if failed else 0
 
 
+def load_network(args: argparse.Namespace, moving: bool) -> Painter:
+    """The checkpoint in whatever runs it; settles `args.precision`. `moving`: videos are painted.
+
+    Raises CheckpointError without a checkpoint, ValueError where something cannot be done here.
+    """
+    network = load_checkpoint(args.checkpoint, pick_device(args.device))
+    backend = args.backend
+    if backend == "auto":
+        on_cpu = moving and network.device.type == "cpu"
+        backend = fastest_backend(args.precision) if on_cpu else "torch"
+    if backend == "torch":
+        args.precision = pick_precision(args.precision, network.device.type)
+        return network
+    if network.device.type != "cpu" and args.device != "auto":
+        raise ValueError(f"--backend {backend} runs on the CPU; use --device cpu")
+    graphs = cache_folder() / "graphs"
+    engine = GraphEngine(network.cpu(), backend, args.precision, graphs, any_size=not moving)
+    args.precision = "fp32"  # the engine has its own
+    return engine
+
+
 def check(args: argparse.Namespace) -> None:
     """Settle what the options say together.
 
@@ -91,7 +122,7 @@ def check(args: argparse.Namespace) -> None:
         raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
 
 
-def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
+def paint_live(network: Painter, args: argparse.Namespace) -> int:
     """Paint a camera until the user ends; returns the exit code.
 
     Raises PictureError without that camera, ValueError where something cannot be done here.
@@ -109,11 +140,10 @@ def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
         return Recording(path, encoding, width, height)
 
     send = virtual_camera(*camera.size, 30) if args.virtual_camera else None
-    kind = next(network.parameters()).device.type
     options = {
         "keep_colors": args.keep_colors,
         "size": args.size,
-        "precision": pick_precision(args.precision, kind),
+        "precision": args.precision,
     }
     live = Live(alpha=args.alpha[0], swap=args.swap)
     try:
@@ -125,9 +155,7 @@ def paint_live(network: StyleNetwork, args: argparse.Namespace) -> int:
     return 0
 
 
-def paint_clip(
-    network: StyleNetwork, file: Path, outputs: Outputs, args: argparse.Namespace
-) -> int:
+def paint_clip(network: Painter, file: Path, outputs: Outputs, args: argparse.Namespace) -> int:
     """Paint one video into its files, and say how it went; returns a signal that ended it, or 0.
 
     Raises PictureError where one of them is unusable.
@@ -147,7 +175,7 @@ def paint_clip(
         swap=args.swap,
         keep_colors=args.keep_colors,
         size=args.size,
-        precision=pick_precision(args.precision, next(network.parameters()).device.type),
+        precision=args.precision,
     )
     for note in report.notes:
         print(f"{file}: {note}", file=sys.stderr)

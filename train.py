@@ -15,7 +15,7 @@ from torch import distributed
 from data.images import PictureError
 from data.photos import Entry
 from data.stop import StopSignal
-from models import CheckpointError, pick_device
+from models import CheckpointError, keep_memory, pick_device
 from training import Diverged, Learner, Monitor, TrainConfig, build, settings
 
 
@@ -80,6 +80,7 @@ def plan(config: TrainConfig, device: str, world: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    keep_memory()
     try:
         config, args = settings.parse(argv)
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -1,5 +1,6 @@
 """The objective: style, style blend, content, smoothness, mask distillation."""
 
+from .imitation import imitation_distance
 from .mask import mask_distillation
 from .objective import Objective, ObjectiveWeights, Painting
 from .perceptual import PerceptualNetwork
@@ -16,6 +17,7 @@ __all__ = [
     "content_distance",
     "gram",
     "gram_distance",
+    "imitation_distance",
     "mask_distillation",
     "steadiness_distance",
     "style_matrices",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .imitation import imitation_distance
 from .mask import mask_distillation
 from .perceptual import CHROMA, Features, PerceptualNetwork
 from .smoothness import total_variation
@@ -28,6 +29,7 @@ class ObjectiveWeights:
     tv_weight: float = 10.0
     steady_weight: float = 0.0
     mask_weight: float = 1.0
+    imitation_weight: float = 100.0
     style_layers: tuple[str, ...] = (CHROMA, "relu1_2", "relu2_2", "relu3_3", "relu4_3")
     style_layer_weights: tuple[float, ...] = (0.03, 1.0, 1.0, 2.0, 8.0)
     content_layer: str = "relu2_2"
@@ -111,6 +113,11 @@ class Objective:
         """The weighted steadiness term by name; arguments as of `steadiness_distance`."""
         distance = steadiness_distance(again, moved, seen).mean()
         return {"steady": self.weights.steady_weight * distance}
+
+    def imitation_term(self, stylized: Tensor, taught: Tensor) -> dict[str, Tensor]:
+        """The weighted distance to a teacher's painting by name, `(B, 3, H, W)` in [0, 1] each."""
+        distance = imitation_distance(stylized, taught).mean()
+        return {"imitation": self.weights.imitation_weight * distance}
 
     def grams(
         self, features: Mapping[str, Tensor], places: Tensor | None = None

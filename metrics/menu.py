@@ -53,6 +53,19 @@ def parser() -> argparse.ArgumentParser:
                    help="fast_neural_style networks, for the naive pipeline")  # fmt: skip
     t.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
 
+    v = questions.add_parser("speed", help="how fast, beside the naive pipeline")
+    v.add_argument("--checkpoints", nargs="*", default=shipped_checkpoints(), metavar="CHECKPOINT",
+                   help="files or shipped names (default: all that ship)")  # fmt: skip
+    v.add_argument("--sizes", nargs="*", type=_wide, default=[(640, 360)], metavar="WxH",
+                   help="of pictures and clips (default: 640x360)")  # fmt: skip
+    v.add_argument("--seconds", type=float, default=5.0, help="for each row (default: 5)")
+    v.add_argument("--frames", type=_positive, default=90, help="of the clip (default: 90)")
+    v.add_argument("--compile", action="store_true", help="rows for torch.compile too")
+    v.add_argument("--train", nargs=argparse.REMAINDER, default=[], metavar="OPTION",
+                   help="at the end: train.py's options, for its speed")  # fmt: skip
+    v.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    v.add_argument("--json", type=Path, help="write every figure to this file")
+
     f = _question(questions, "figures", "the pictures that explain a pair")
     _add_photos(f, count=6)
     f.add_argument("--force", action="store_true", help="overwrite what exists")
@@ -93,6 +106,13 @@ def _add_photos(p: argparse.ArgumentParser, count: int | None = None) -> None:
     p.add_argument("--labels", type=Path, required=True, help="folder of their VOC index PNGs")
     if count:
         p.add_argument("--count", type=_positive, default=count, help=f"(default: {count})")
+
+
+def _wide(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
+        raise argparse.ArgumentTypeError(f"'{text}' is no WxH from 16x16")
+    return int(width), int(height)
 
 
 def _positive(text: str) -> int:

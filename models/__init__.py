@@ -9,9 +9,16 @@ from .checkpoint import (
     shipped_checkpoints,
 )
 from .config import MARGIN, SIZES, NetworkConfig
-from .device import PRECISIONS, pick_device, pick_precision, pick_training_precision
+from .contract import Inspection, Painter
+from .device import (
+    PRECISIONS,
+    keep_memory,
+    pick_device,
+    pick_precision,
+    pick_training_precision,
+)
 from .mask import pretrained_backbone
-from .network import Inspection, StyleNetwork
+from .network import StyleNetwork
 from .steady import Steadier
 
 __all__ = [
@@ -21,9 +28,11 @@ __all__ = [
     "CheckpointError",
     "Inspection",
     "NetworkConfig",
+    "Painter",
     "Steadier",
     "StyleNetwork",
     "git_revision",
+    "keep_memory",
     "load_checkpoint",
     "pick_device",
     "pick_precision",

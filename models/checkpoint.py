@@ -16,7 +16,8 @@ from torch import Tensor
 from .config import NetworkConfig
 from .network import StyleNetwork
 
-FORMAT_VERSION = 3  # 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph
+# 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels
+FORMAT_VERSION = 4
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 
 Header = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MARGIN = 16
+MARGIN = 12
 
 
 @dataclass(frozen=True)
@@ -10,6 +10,7 @@ class NetworkConfig:
     """Sizes of a network: all that is needed to build it again."""
 
     width: int = 16  # channels at full resolution; twice at half, four times at quarter
+    finest: int = 1  # pixels a side of the finest cells that are worked on: 1, or 2 for speed
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
     mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
@@ -21,6 +22,6 @@ class NetworkConfig:
 
 
 SIZES = {
-    "small": NetworkConfig(width=8, shared_blocks=2, branch_blocks=1, mask_size=321),
+    "small": NetworkConfig(width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=321),
     "base": NetworkConfig(),
 }

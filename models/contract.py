@@ -1,9 +1,51 @@
 """The network's contract with its callers: shapes and ranges."""
 
+from typing import NamedTuple, Protocol
+
 import torch
 from torch import Tensor
 
 SMALLEST_SIDE = 16  # pixels
+
+
+class Inspection(NamedTuple):
+    """What `StyleNetwork.inspect` returns, all at the picture's size and in [0, 1]."""
+
+    stylized: Tensor  # (B, 3, H, W), the blended picture I
+    foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
+    background: Tensor  # (B, 3, H, W), the whole picture in style 2, I2
+    mask: Tensor  # (B, 1, H, W), 1 = foreground
+
+
+class Painter(Protocol):
+    """What paints: a `StyleNetwork`, or an engine that runs its graph. Arguments are as there."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> Tensor: ...
+
+    def paint(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def inspect(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> Inspection: ...
 
 
 def check_inputs(content: Tensor, alpha: Tensor | float, mask: Tensor | None) -> None:
@@ -17,9 +59,11 @@ def check_inputs(content: Tensor, alpha: Tensor | float, mask: Tensor | None) ->
             f"content is {content.shape[-1]}x{content.shape[-2]} pixels; "
             f"the smallest side taken is {SMALLEST_SIDE}"
         )
-    if mask is not None and mask.shape != (len(content), 1, *content.shape[-2:]):
+    if mask is not None and mask.shape != (content.shape[0], 1, *content.shape[-2:]):
         raise ValueError(f"mask must be (B, 1, H, W) of the content's size, not {_describe(mask)}")
-    if isinstance(alpha, Tensor) and alpha.shape not in ((), (1,), (len(content),)):
+    if isinstance(alpha, Tensor) and not (
+        alpha.dim() == 0 or (alpha.dim() == 1 and alpha.shape[0] in (1, content.shape[0]))
+    ):
         raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
     if torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return  # values are not known while a graph is made

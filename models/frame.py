@@ -21,10 +21,8 @@ class Frame(NamedTuple):
     def around(cls, content: Tensor, margin: int) -> tuple[Self, Tensor]:
         """`(B, C, H, W)` with a reflected margin, in whole strides, and where the content lies."""
         height, width = content.shape[-2:]
-        # Reflection reaches no further than the picture.
-        top, left = (min(margin, (side - STRIDE) // STRIDE * STRIDE) for side in (height, width))
-        padding = (left, left + -width % STRIDE, top, top + -height % STRIDE)
-        return cls(height, width, top, left), F.pad(content, padding, mode="reflect")
+        padding = (margin, margin + -width % STRIDE, margin, margin + -height % STRIDE)
+        return cls(height, width, margin, margin), F.pad(content, padding, mode="reflect")
 
     def shrink(self, pixels: int) -> Self:
         """The rectangle without its outer `pixels`, which are whole strides."""
@@ -39,8 +37,7 @@ class Frame(NamedTuple):
 
     def cells(self) -> "Frame":
         """The rectangle on the feature grid."""
-        height, width = -(-self.height // STRIDE), -(-self.width // STRIDE)
-        return Frame(height, width, self.top // STRIDE, self.left // STRIDE)
+        return self.coarser(STRIDE)
 
     def extend(self, x: Tensor, height: int, width: int) -> Tensor:
         """Its content `(B, C, self.height, self.width)` spread over `height` x `width`."""
@@ -60,9 +57,15 @@ class Frame(NamedTuple):
         inside = (self.top - STRIDE * top, self.left - STRIDE * left)
         return Frame(bottom - top, right - left, top, left), Frame(self.height, self.width, *inside)
 
-    def pixels(self) -> "Frame":
-        """The rectangle of the feature grid, in pixels."""
-        return Frame(*[STRIDE * value for value in self])
+    def finer(self, times: int) -> "Frame":
+        """The rectangle on a grid so many times as fine: of features, in pixels by STRIDE."""
+        return Frame(*[times * value for value in self])
+
+    def coarser(self, cell: int) -> "Frame":
+        """The rectangle in cells of so many pixels a side, which divides the strides."""
+        # Not -(-h // cell): an exported graph rounds a division towards zero.
+        height, width = ((side + cell - 1) // cell for side in (self.height, self.width))
+        return Frame(height, width, self.top // cell, self.left // cell)
 
 
 class Seen(NamedTuple):
@@ -71,16 +74,16 @@ class Seen(NamedTuple):
     first: Tensor  # (B, 4 * width, h, w), features of style branch 1
     second: Tensor  # of style branch 2
     photo: Tensor  # (B, 3, 4h, 4w), what is painted
-    region: Tensor  # (B, 1, 4h, 4w) in [0, 1], the foreground, given or learned
+    region: Tensor  # (B, 1, ...) in [0, 1], the foreground, given or learned, in finest cells
     share: Tensor  # (B, 1, 1, 1), of the other style in the mixture
     frame: Frame  # where the picture lies in it
 
     def part(self, cells: Frame) -> Self:
         """A rectangle of the feature grid; the frame is the caller's to keep."""
-        pixels = cells.pixels()
+        finest = self.region.shape[-1] // self.first.shape[-1]
         return self._replace(
             first=cells.cut(self.first),
             second=cells.cut(self.second),
-            photo=pixels.cut(self.photo),
-            region=pixels.cut(self.region),
+            photo=cells.finer(STRIDE).cut(self.photo),
+            region=cells.finer(finest).cut(self.region),
         )

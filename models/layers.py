@@ -23,9 +23,17 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> 
     `x`: `(B, C, H, W)`; `gamma`, `beta`: `(B or 1, C, 1, 1)`. The statistics are float32
     whatever the input's precision: sums over a 4K picture drown or overflow in half precision.
     """
-    variance, mean = torch.var_mean(x.float(), dim=(2, 3), keepdim=True, correction=0)
+    variance, mean = _moments(x.float())
     scale = gamma.float() * torch.rsqrt(variance + eps)
     return torch.addcmul(beta.float() - mean * scale, x, scale).to(x.dtype)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance and mean over the places of `(B, C, H, W)`."""
+    if torch.compiler.is_exporting():  # var_mean becomes a sum there, which overflows fp16
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        return (x - mean).square().mean(dim=(2, 3), keepdim=True), mean
+    return torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
 
 
 class StyleAffine(nn.Module):
@@ -97,17 +105,17 @@ class StyledUpsample(nn.Module):
     in the blended picture just as in its branch image, and only the seam is left to be painted.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, photo_channels: int = 3) -> None:
         super().__init__()
         self.conv = conv(in_channels, out_channels, 3)
         # Light, dark and fine detail do not survive norms and a quarter of the size: the
         # photograph itself tells them, from nothing at the start.
-        self.photo = conv(3, out_channels, 3)
+        self.photo = conv(photo_channels, out_channels, 3)
         nn.init.zeros_(self.photo.weight)
         self.style = StyleAffine(out_channels)
 
     def forward(self, x: Tensor, weight: Tensor, photo: Tensor) -> Tensor:
-        """`weight`: share of the first style, `(B, 1, 2h, 2w)`; `photo`: `(B, 3, 2h, 2w)`."""
+        """`weight`: share of the first style, `(B, 1, 2h, 2w)`; `photo`: `(B, C, 2h, 2w)`."""
         x = self.conv(F.interpolate(x, scale_factor=2, mode="nearest")) + self.photo(photo)
         gamma, beta = self.style(weight)
         return F.relu(torch.addcmul(beta, x, gamma).to(x.dtype))

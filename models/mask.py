@@ -1,6 +1,5 @@
 """The mask branch: DeepLab's light backbone and head, sharpened by finer and finer features."""
 
-import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -157,8 +156,10 @@ class MaskBranch(nn.Module):
 
     def _sides(self, height: int, width: int) -> list[int]:
         """Sides of the resized picture: 32k + 1 each, so that the backbone's grids line up."""
-        scale = self.size / math.sqrt(height * width)
-        return [32 * max(round((side * scale - 1) / 32), 1) + 1 for side in (height, width)]
+        # Arithmetic that an exported graph can repeat for any size.
+        scale = self.size / torch.sym_float(height * width) ** 0.5
+        steps = [torch.sym_int((side * scale - 1) / 32 + 0.5) for side in (height, width)]
+        return [32 * torch.sym_max(step, 1) + 1 for step in steps]
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:

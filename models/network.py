@@ -6,28 +6,18 @@ picture, small -> mask branch + edges from the encoder  -> m
 m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import NetworkConfig
-from .contract import check_inputs
+from .contract import Inspection, check_inputs
 from .frame import HALO, STRIDE, Frame, Seen
 from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
 from .mask import MaskBranch
 
 STRIP_PIXELS = 2_000_000  # of the picture, decoded at a time
-
-
-class Inspection(NamedTuple):
-    """What `StyleNetwork.inspect` returns, all at the picture's size and in [0, 1]."""
-
-    stylized: Tensor  # (B, 3, H, W), the blended picture I
-    foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
-    background: Tensor  # (B, 3, H, W), the whole picture in style 2, I2
-    mask: Tensor  # (B, 1, H, W), 1 = foreground
+KERNELS = {1: 9, 2: 3}  # of the first and the last convolution, by the finest cells' side
 
 
 class StyleNetwork(nn.Module):
@@ -35,23 +25,31 @@ class StyleNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        w = config.width
+        w, finest = config.width, config.finest
+        kernel = KERNELS[finest]
         self.config = config
-        self.encoder = nn.Sequential(
-            ConvNorm(3, w, 9),
-            nn.ReLU(),
-            ConvNorm(w, 2 * w, 3, stride=2),
-            nn.ReLU(),
-            ConvNorm(2 * w, 4 * w, 3, stride=2),
-            nn.ReLU(),
-        )
+        # Channels at cells of 1, 2 and 4 pixels a side are w, 2 * w and 4 * w.
+        finer = [cell for cell in (1, 2) if cell >= finest]
+        encoder = [nn.PixelUnshuffle(finest), ConvNorm(3 * finest**2, finest * w, kernel)]
+        for cell in finer:
+            encoder += [nn.ReLU(), ConvNorm(cell * w, 2 * cell * w, 3, stride=2)]
+        self.encoder = nn.Sequential(*encoder, nn.ReLU())
         self.shared = nn.Sequential(*[Residual(4 * w) for _ in range(config.shared_blocks)])
         self.branch1 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
         self.branch2 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
         self.mask_branch = MaskBranch(config.mask_size, edge_channels=4 * w)
-        self.up1 = StyledUpsample(4 * w, 2 * w)
-        self.up2 = StyledUpsample(2 * w, w)
-        self.to_rgb = conv(w, 3, 9)
+        self.ups = nn.ModuleList(
+            StyledUpsample(2 * cell * w, cell * w, 3 * finest**2 if cell == finest else 3)
+            for cell in reversed(finer)
+        )
+        self.to_rgb = nn.Sequential(
+            conv(finest * w, 3 * finest**2, kernel), nn.PixelShuffle(finest)
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.to_rgb[0].weight.device
 
     def forward(
         self,
@@ -73,6 +71,21 @@ class StyleNetwork(nn.Module):
         seen = self._look(content, alpha, mask, surroundings)
         return seen.frame.cut(self.decode(seen, _style1(seen.region, swap)))
 
+    def paint(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """The blended picture and the mask that it is painted by, `(B, 1, H, W)`.
+
+        Arguments and errors as for a plain call.
+        """
+        seen = self._look(content, alpha, mask)
+        stylized = self.decode(seen, _style1(seen.region, swap))
+        return seen.frame.cut(stylized), seen.frame.cut(self._whole(seen.region))
+
     def inspect(
         self,
         content: Tensor,
@@ -90,7 +103,7 @@ class StyleNetwork(nn.Module):
             self.decode(seen, _style1(seen.region, swap)),
             self.decode(seen, _style1(everywhere, swap)),
             self.decode(seen, _style1(torch.zeros_like(seen.region), swap)),
-            seen.region,
+            self._whole(seen.region),
         )
         return Inspection(*map(seen.frame.cut, outputs))
 
@@ -111,8 +124,8 @@ class StyleNetwork(nn.Module):
     def decode(self, seen: Seen, mask: Tensor) -> Tensor:
         """Merge the features by style 1's region and paint every place in its style.
 
-        `mask`: where style 1 goes, `(B, 1, 4h, 4w)` in [0, 1], for features `(B, 4 * width, h, w)`.
-        Returns `(B, 3, 4h, 4w)` in [0, 1].
+        `mask`: where style 1 goes, in [0, 1], of `seen.region`'s size. Returns `(B, 3, 4h, 4w)` in
+        [0, 1] for features `(B, 4 * width, h, w)`.
 
         Large pictures are decoded in strips where nothing learns: there are no statistics in the
         decoder, so the strips' overlap makes the result the same, in bounded memory.
@@ -125,16 +138,23 @@ class StyleNetwork(nn.Module):
         strips = []
         for top in range(0, height, rows):
             part = Frame(rows + 2 * HALO, width, max(top - HALO, 0))
-            strip = self._decode(seen.part(part), part.pixels().cut(mask))
+            strip = self._decode(
+                seen.part(part), part.finer(STRIDE // self.config.finest).cut(mask)
+            )
             start = STRIDE * (top - part.top)
             strips.append(strip[..., start : start + STRIDE * rows, :])
         return torch.cat(strips, dim=2)
 
     def _decode(self, seen: Seen, mask: Tensor) -> Tensor:
-        half, quarter = F.avg_pool2d(mask, 2), F.avg_pool2d(mask, 4)
-        x = torch.lerp(seen.second, seen.first, quarter.to(seen.first.dtype))
-        x = self.up1(x, _first_style(half, seen.share), F.avg_pool2d(seen.photo, 2))
-        x = self.up2(x, _first_style(mask, seen.share), seen.photo)
+        finest, cell = self.config.finest, STRIDE
+        quarter = F.avg_pool2d(mask, cell // finest).to(seen.first.dtype)
+        x = torch.lerp(seen.second, seen.first, quarter)
+        for up in self.ups:
+            cell //= 2
+            photo = F.avg_pool2d(seen.photo, cell)
+            if cell == finest:  # all of it, folded into channels
+                photo = F.pixel_unshuffle(seen.photo, cell)
+            x = up(x, _first_style(F.avg_pool2d(mask, cell // finest), seen.share), photo)
         return torch.sigmoid(self.to_rgb(x).float())
 
     def _look(
@@ -152,24 +172,32 @@ class StyleNetwork(nn.Module):
         first, second = self.branches(features, share)
         return Seen(first, second, padded, region, share, frame).part(cells)
 
-    def _logits(self, content: Tensor, frame: Frame, features: Tensor) -> Tensor:
-        """The mask branch on the picture without its margins, at the picture's size."""
+    def _logits(self, content: Tensor, frame: Frame, features: Tensor, cell: int = 1) -> Tensor:
+        """The mask branch on the picture without its margins, in cells of so many pixels a side."""
         padding = (0, -frame.width % STRIDE, 0, -frame.height % STRIDE)
         picture = F.pad(content, padding, mode="reflect")
         logits = self.mask_branch(picture, frame.cells().cut(features))
         # Enlarged before the sigmoid: the edge stays sharp.
-        logits = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
-        return logits[..., : frame.height, : frame.width]
+        times, own = STRIDE // cell, frame.coarser(cell)
+        logits = F.interpolate(logits, scale_factor=times, mode="bilinear", align_corners=False)
+        return logits[..., : own.height, : own.width]
 
     def _region(
         self, content: Tensor, frame: Frame, features: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """The foreground, given or learned, `(B, 1, ...)` at the size of what is looked at."""
-        if mask is None:
-            logits = self._logits(content, frame, features) + self.config.mask_bias
-            mask = torch.sigmoid(self.config.mask_gain * logits)
-        height, width = features.shape[-2:]
-        return frame.extend(mask.to(content), STRIDE * height, STRIDE * width)
+        """The foreground, given or learned, of all that is looked at, `(B, 1, ...)`, finest cells."""
+        cell = self.config.finest
+        height, width = (side * STRIDE for side in features.shape[-2:])
+        if mask is not None:
+            return F.avg_pool2d(frame.extend(mask.to(content), height, width), cell)
+        logits = self._logits(content, frame, features, cell) + self.config.mask_bias
+        region = torch.sigmoid(self.config.mask_gain * logits).to(content)
+        return frame.coarser(cell).extend(region, height // cell, width // cell)
+
+    def _whole(self, region: Tensor) -> Tensor:
+        """A region in pixels instead of finest cells."""
+        finest = self.config.finest
+        return F.interpolate(region, scale_factor=finest) if finest > 1 else region
 
     def _prepare(
         self, content: Tensor, alpha: Tensor | float, mask: Tensor | None

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BLUR = 5  # pixels a side, over which sensor noise averages out
-STILL, MOVING = 0.012, 0.04  # change of the blurred photograph, in [0, 1]: none and full motion
-REACH = 9  # pixels a side around what moves that count as moving too
+CELL = 4  # pixels a side, over which sensor noise averages out
+STILL, MOVING = 0.012, 0.04  # change of a cell's colour, in [0, 1]: none and full motion
+REACH = 3  # cells a side around what moves that count as moving too
 
 
 class Steadier:
@@ -53,6 +53,7 @@ class Steadier:
 
     def _share(self, content: Tensor) -> Tensor:
         """How much of the new frame is taken, `(1, 1, H, W)`."""
-        change = F.avg_pool2d(content - self.photo, BLUR, 1, BLUR // 2, count_include_pad=False)
+        change = F.avg_pool2d(content - self.photo, CELL, ceil_mode=True, count_include_pad=False)
         change = F.max_pool2d(change.abs().amax(dim=1, keepdim=True), REACH, 1, REACH // 2)
-        return ((change - STILL) / (MOVING - STILL)).clamp(self.fresh, 1)
+        share = ((change - STILL) / (MOVING - STILL)).clamp(self.fresh, 1)
+        return F.interpolate(share, content.shape[-2:], mode="bilinear", align_corners=False)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from data.arrays import to_arrays, to_tensor
-from models import Steadier, StyleNetwork
+from models import Painter, Steadier
 
 from .pictures import stylize
 from .video import STEADY
@@ -107,10 +107,10 @@ class LivePainter:
     """A camera's frames one after the other, as the keys say."""
 
     def __init__(
-        self, network: StyleNetwork, live: Live, steady: float, options: Mapping[str, object]
+        self, network: Painter, live: Live, steady: float, options: Mapping[str, object]
     ) -> None:
         self.network, self.live, self.options = network, live, options
-        self.device = next(network.parameters()).device
+        self.device = network.device
         self.steadier = Steadier(steady)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
@@ -146,7 +146,7 @@ class _Kept:
 
 
 def run_camera(
-    network: StyleNetwork,
+    network: Painter,
     camera: Camera,
     screen: Screen,
     live: Live | None = None,

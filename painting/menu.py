@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.images import WRITABLE
 from data.jobs import WRITABLE_VIDEO
+from engines import BACKENDS
 from models import PRECISIONS, shipped_checkpoints
 
 from .alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
@@ -45,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="overwrite what exists")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--precision", default="auto", choices=("auto", *PRECISIONS))
+    add("--backend", default="auto", choices=("auto", *BACKENDS),
+        help="what runs the network (default: on a CPU OpenVINO for videos and cameras if it is "
+        "installed, else PyTorch)")  # fmt: skip
     _add_video(p.add_argument_group("videos").add_argument)
     camera = p.add_argument_group("camera").add_argument
     camera("--camera", type=int, metavar="N", help="paint this camera live (0: the first): left "

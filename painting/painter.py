@@ -11,7 +11,7 @@ from torch import Tensor
 from data.arrays import to_arrays, to_tensor
 from data.jobs import BRANCHES
 from data.video import Frame, VideoReader
-from models import Steadier, StyleNetwork
+from models import Painter, Steadier
 
 from .alpha import Alpha, alpha_at
 from .pictures import stylize
@@ -22,7 +22,7 @@ class FramePainter:
 
     def __init__(
         self,
-        network: StyleNetwork,
+        network: Painter,
         results: Mapping[str, tuple[Path, Alpha]],
         reader: VideoReader,
         mattes: Iterator[Tensor] | None,
@@ -32,7 +32,7 @@ class FramePainter:
         self.network, self.results, self.reader = network, results, reader
         self.mattes, self.options = mattes, options
         self.steadiers = {name: Steadier(steady) for name in results}
-        self.device = next(network.parameters()).device
+        self.device = network.device
         self.busy = 0.0  # seconds
 
     def __call__(self, frames: Sequence[Frame]) -> list[list[np.ndarray]]:

@@ -22,14 +22,14 @@ from data.images import (
     write_picture,
 )
 from data.jobs import Outputs, matte_of
-from models import PRECISIONS, StyleNetwork, pick_precision
+from models import PRECISIONS, Painter
 
 from .alpha import AlphaCurve
 
 
 @torch.inference_mode()
 def stylize(
-    network: StyleNetwork,
+    network: Painter,
     content: Tensor,
     alpha: Tensor | float = 0.0,
     mask: Tensor | None = None,
@@ -53,7 +53,7 @@ def stylize(
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
     if content.dim() != 4 or not content.is_floating_point():
         raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
-    device, content = next(network.parameters()).device, content.float()
+    device, content = network.device, content.float()
     whole = tuple(content.shape[-2:])
     shown = resize(content, long_side(whole, size) if size else whole).to(device)
     shown = shown.contiguous(memory_format=torch.channels_last)
@@ -73,7 +73,7 @@ def stylize(
 
 
 def stylize_image(
-    network: StyleNetwork,
+    network: Painter,
     image: Image.Image,
     alpha: float = 0.0,
     mask: Image.Image | None = None,
@@ -90,7 +90,7 @@ def stylize_image(
 
 
 def paint_picture(
-    network: StyleNetwork, photo: Path, outputs: Outputs, known: Path, args: argparse.Namespace
+    network: Painter, photo: Path, outputs: Outputs, known: Path, args: argparse.Namespace
 ) -> None:
     """Paint one photograph into its files. Raises PictureError where one of them is unusable."""
     if any(isinstance(alpha, AlphaCurve) for alpha in args.alpha):
@@ -102,7 +102,6 @@ def paint_picture(
     if args.mask:
         mask = read_mask(matte_of(args.mask, known), size)
         mask = 1 - mask if args.invert_mask else mask
-    device = next(network.parameters()).device.type
     for number, alpha in enumerate(args.alpha):
         results = stylize(
             network,
@@ -114,7 +113,7 @@ def paint_picture(
             size=args.size,
             # The branch images and the mask belong to the first alpha.
             branches=args.show_branches and number == 0,
-            precision=pick_precision(args.precision, device),
+            precision=args.precision,
         )
         results[f"{alpha:g}"] = results.pop("stylized")
         for name, pixels in results.items():

@@ -16,7 +16,7 @@ from data.pipeline import Ahead, Behind
 from data.stop import StopSignal
 from data.video import Frame, VideoReader
 from data.video_out import Encoding
-from models import StyleNetwork
+from models import Painter
 
 from .alpha import Alpha, AlphaCurve
 from .mattes import Matte, mask_frames
@@ -40,7 +40,7 @@ class VideoReport:
 
 
 def stylize_video(
-    network: StyleNetwork,
+    network: Painter,
     source: Path,
     output: Path,
     alpha: Alpha = 0.0,
@@ -58,7 +58,7 @@ def stylize_video(
 
 
 def paint_video(
-    network: StyleNetwork,
+    network: Painter,
     source: Path,
     results: Mapping[str, tuple[Path, Alpha]],
     mask: Matte | None = None,

@@ -8,15 +8,17 @@ import pytest
 
 from tests.conftest import ROOT
 
-FOLDERS = ("models", "losses", "data", "metrics", "training", "painting")
+FOLDERS = ("models", "losses", "data", "metrics", "training", "painting", "engines")
 ALLOWED = {
     "models": set(),
     "losses": set(),
     "data": set(),
-    "metrics": {"models", "losses", "data"},
+    "engines": {"models"},
+    "metrics": {"models", "losses", "data", "engines", "painting"},
     "training": {"models", "losses", "data"},
-    "painting": {"models", "data"},
-    "infer.py": {"models", "data", "painting"},
+    "painting": {"models", "data", "engines"},
+    "infer.py": {"models", "data", "engines", "painting"},
+    "export.py": {"models", "data", "engines"},
     "train.py": {"models", "losses", "data", "training"},
     "evaluate.py": {"models", "losses", "data", "metrics"},
     "demo.py": {"models", "data", "infer", "train"},

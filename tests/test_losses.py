@@ -11,6 +11,7 @@ from losses import (
     content_distance,
     gram,
     gram_distance,
+    imitation_distance,
     mask_distillation,
     style_matrices,
     tone_distance,
@@ -243,3 +244,10 @@ def test_content_vanishes_for_the_photograph(objective: Objective) -> None:
     assert terms["content"].item() == pytest.approx(0, abs=1e-6)
     expected = ObjectiveWeights().tv_weight * total_variation(photo).item()
     assert terms["tv"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_imitation_is_the_mean_absolute_difference() -> None:
+    one = torch.zeros(2, 3, 4, 4)
+    two = torch.stack([torch.full((3, 4, 4), 0.5), torch.zeros(3, 4, 4)])
+    two[1, 0, 0, 0] = -0.48
+    assert imitation_distance(one, two).tolist() == pytest.approx([0.5, 0.01])

@@ -302,10 +302,36 @@ def test_steadiness_counts_and_repeats_itself(command, tmp_path: Path, capsys) -
         assert train.main(command(name, steps=2, steady_weight=weight)) == 0
         assert ("steady" in capsys.readouterr().err) == bool(weight)
     first, second, without = (
-        load_checkpoint(tmp_path / name / "model.safetensors").to_rgb.weight
+        load_checkpoint(tmp_path / name / "model.safetensors").to_rgb[0].weight
         for name in ("first", "second", "without")
     )
     assert torch.equal(first, second) and not torch.equal(first, without)
+
+
+def test_a_teacher_is_imitated_and_then_the_paintings(command, tmp_path: Path, capsys) -> None:
+    assert train.main(command("teacher", size="base", steps=1)) == 0
+    teacher = tmp_path / "teacher" / "model.safetensors"
+    options = {"steps": 2, "teacher": teacher, "teacher_share": 0.5, "log_steps": 1}
+    capsys.readouterr()
+    assert train.main(command("pupil", size="small", seed=5, **options)) == 0
+    first, second = (x for x in capsys.readouterr().err.splitlines() if x.startswith("step "))
+    assert "imitation" in first and "style" not in first
+    assert "style" in second and "imitation" not in second
+    # The pupil's mask branch began as the teacher's: what never learns is still the same.
+    one, two = (load_checkpoint(tmp_path / n / "model.safetensors") for n in ("teacher", "pupil"))
+    assert one.config.finest == 1 and two.config.finest == 2
+    stems = [network.mask_branch.backbone[0][0].weight for network in (one, two)]
+    assert torch.equal(*stems)
+
+
+def test_a_teacher_of_other_paintings_is_refused(command, tmp_path: Path, capsys) -> None:
+    assert train.main(command("teacher", steps=1)) == 0
+    teacher = tmp_path / "teacher" / "model.safetensors"
+    swapped = command("pupil", steps=1, teacher=teacher)
+    place = swapped.index("--background-style") + 1
+    swapped[place] = swapped[swapped.index("--foreground-style") + 1]
+    assert train.main(swapped) == 2
+    assert "is of other paintings" in capsys.readouterr().err
 
 
 def test_learning_rate_warms_up_and_falls(command) -> None:

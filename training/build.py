@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from data.cache import cache_folder
 from data.hub import fetch_hub_photos
 from data.images import PictureError, read_picture, read_style, resize, sha256, short_side
 from data.masks import foreground_classes, make_labels
@@ -20,11 +21,6 @@ from models import MARGIN, SIZES, StyleNetwork, load_checkpoint, pretrained_back
 
 from .muon import Muon, is_kernel
 from .settings import TrainConfig
-
-
-def cache_folder() -> Path:
-    """Where fetched photographs and made labels are kept: $DUOSTYLE_CACHE or ~/.cache/duostyle."""
-    return Path(os.environ.get("DUOSTYLE_CACHE", Path.home() / ".cache" / "duostyle"))
 
 
 def locate_data(config: TrainConfig) -> tuple[Path, Path]:
@@ -122,12 +118,36 @@ def build_network(config: TrainConfig) -> StyleNetwork:
     network = StyleNetwork(sizes)
     if earlier:
         network.load_state_dict(earlier.state_dict())
+    elif config.teacher:
+        take_mask_branch(network, load_checkpoint(config.teacher))
     elif config.backbone_weights != "none":
         weights = Path(config.backbone_weights) if config.backbone_weights else None
         network.mask_branch.backbone = pretrained_backbone(weights)
     if config.head_weights:
         network.mask_branch.head.load_trained(Path(config.head_weights))
     return network
+
+
+def take_mask_branch(network: StyleNetwork, teacher: StyleNetwork) -> None:
+    """Start from a teacher's mask branch: everything of it that has the same shape."""
+    own = network.mask_branch.state_dict()
+    state = teacher.mask_branch.state_dict()
+    fitting = {name: v for name, v in state.items() if v.shape == own[name].shape}
+    network.mask_branch.load_state_dict(fitting, strict=False)
+
+
+def build_teacher(config: TrainConfig, device: str) -> StyleNetwork | None:
+    """The network that is imitated, ready to run; None without one.
+
+    Raises CheckpointError where it cannot be had, ValueError where it paints in other styles.
+    """
+    if not config.teacher:
+        return None
+    known = [style["sha256"] for style in read_header(config.teacher).get("styles", [])]
+    if known != [style["sha256"] for style in describe_styles(config)]:
+        raise ValueError(f"--teacher {config.teacher}: is of other paintings; name one of these")
+    # In training mode: what lies around a crop is real, no margin is needed.
+    return load_checkpoint(config.teacher, device).train()
 
 
 def set_up(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:

@@ -66,6 +66,7 @@ class Learner:
         else:
             network, self.earlier = build.build_network(config), build.provenance(config)
         self.network = build.set_up(network, config).to(device)
+        self.teacher = build.build_teacher(config, device)
         self.objective = build.build_objective(config, device)
         self.average = Average(self.network, config.ema)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
@@ -127,13 +128,17 @@ class Learner:
         )
         rim, every = self.config.surroundings, self.config.mask_every
         photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
-        motion = None
-        if self.objective.weights.steady_weight:
+        motion, imitates = None, self.teacher and self._imitates()
+        if self.objective.weights.steady_weight and not imitates:
             motion = draw_motions(seeds.tolist(), crop.shape[-1], self.device)
         crops, masks, alphas = with_moved(crop, mask, alpha, motion)
         precision = PRECISIONS[self.precision]
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
             painted, logits = self.learn(crops, alphas, masks, photo)
+            if imitates:
+                taught = self._taught(crops, alphas, masks)
+                terms = self.objective.imitation_term(painted, taught)
+                return terms | self.objective.mask_term(logits, photo_mask, known)
             stylized, again = painted[: len(crop)], painted[len(crop) :]
             inside = slice(rim, crop.shape[-1] - rim)
             content, mask = (v[..., inside, inside] for v in (crop, mask))
@@ -142,6 +147,15 @@ class Learner:
             moved, seen = move(stylized, motion.displacements[..., inside, inside])
             terms |= self.objective.steady_term(again, moved, seen)
         return terms | self.objective.mask_term(logits, photo_mask, known)
+
+    def _imitates(self) -> bool:
+        """Whether this step learns from the teacher alone."""
+        return self.step < self.config.teacher_share * self.config.steps
+
+    @torch.no_grad()
+    def _taught(self, crops: Tensor, alphas: Tensor, masks: Tensor) -> Tensor:
+        """What the teacher paints."""
+        return self.teacher(crops, alphas, masks, surroundings=self.config.surroundings)
 
     def _check(self, terms: dict[str, Tensor]) -> None:
         bad = [name for name, value in terms.items() if not value.isfinite()]

@@ -21,6 +21,7 @@ SHARES = {
     "empty_share": 1,
     "exchange_share": 1,
     "late_share": 1,
+    "teacher_share": 1,
     "ema": 1,
     "final_rate": 1,
 }
@@ -90,6 +91,9 @@ class TrainConfig:
         _WEIGHTS.steady_weight, "weight of steadiness: a moved picture is painted the same"
     )
     mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
+    imitation_weight: float = setting(
+        _WEIGHTS.imitation_weight, "weight of the difference to the teacher's painting"
+    )
 
     # Optimisation
     steps: int = setting(40_000, "optimizer steps")
@@ -112,6 +116,12 @@ class TrainConfig:
         "", "ONNX DeepLab-V3 on that backbone, whose head the mask branch takes (default: learned)"
     )
     init: str = setting("", "checkpoint to start from, name or file")
+    teacher: str = setting(
+        "", "checkpoint of the same paintings, name or file, that is imitated: quick for small ones"
+    )
+    teacher_share: float = setting(
+        0.7, "the first part of the run, when nothing but the teacher counts, share of its steps"
+    )
     device: str = setting("auto", "auto, cpu, cuda or mps")
     precision: str = setting(
         "auto",

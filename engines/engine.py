@@ -1,0 +1,189 @@
+"""Engines: a network's graph run by ONNX Runtime or OpenVINO, called as the network is."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import Inspection, StyleNetwork
+
+from .graph import Ports, export_graph
+
+GRAPH_VERSION = 1  # raised when graphs in a cache are not to be used again
+MOST_SIZES = 4  # of pictures, kept compiled
+BACKENDS = ("torch", "onnx", "openvino")
+
+Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+Load = Callable[[Path], Run]
+
+
+def fastest_backend(precision: str) -> str:
+    """The fastest one on a CPU that is installed and knows the precision."""
+    return "openvino" if find_spec("openvino") and precision != "fp16" else "torch"
+
+
+def onnxruntime_loader(precision: str) -> Load:
+    """ONNX Runtime, on the CPU. Raises ValueError for another precision than fp32."""
+    import onnxruntime
+
+    if precision not in ("auto", "fp32"):
+        raise ValueError(f"--backend onnx computes in fp32, not {precision}")
+
+    def load(graph: Path) -> Run:
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        names = [port.name for port in session.get_inputs()]
+        return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))
+
+    return load
+
+
+def openvino_loader(precision: str) -> Load:
+    """OpenVINO, on the CPU; `auto`: bf16 where the CPU has it.
+
+    Raises ValueError where OpenVINO is not installed, or does not know the precision.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise ValueError(
+            "--backend openvino needs OpenVINO: pip install -e '.[openvino]'"
+        ) from None
+    hints = {"fp32": "f32", "bf16": "bf16"}
+    core = openvino.Core()
+    if precision == "auto":
+        known = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = "bf16" if "BF16" in known else "fp32"
+    if precision not in hints:
+        raise ValueError(f"--backend openvino computes in fp32 or bf16, not {precision}")
+    # Threads that are pinned to cores stand in the way of decoding and encoding.
+    settings = {"INFERENCE_PRECISION_HINT": hints[precision], "ENABLE_CPU_PINNING": False}
+    return lambda graph: OpenVINORun(core, core.read_model(graph), settings)
+
+
+class OpenVINORun:
+    """A graph in OpenVINO, compiled anew for every size: one for any takes a quarter longer."""
+
+    def __init__(self, core: Any, model: Any, settings: Mapping[str, object]) -> None:
+        self.core, self.model, self.settings = core, model, settings
+        self.requests: dict[tuple[tuple[int, ...], ...], Any] = {}
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        shapes = tuple(array.shape for array in arrays)
+        if shapes not in self.requests:
+            if len(self.requests) == MOST_SIZES:
+                self.requests.pop(next(iter(self.requests)))
+            self.model.reshape(dict(enumerate(shapes)))
+            compiled = self.core.compile_model(self.model, "CPU", self.settings)
+            self.requests[shapes] = compiled.create_infer_request()
+        found = self.requests[shapes].infer(list(arrays), share_inputs=True)
+        return [found[port] for port in range(len(found))]
+
+
+RUNNERS: dict[str, Callable[[str], Load]] = {
+    "onnx": onnxruntime_loader,
+    "openvino": openvino_loader,
+}
+
+
+class GraphEngine:
+    """A network run by another runtime, on the CPU.
+
+    Graphs are exported when they are first asked for and kept in a folder: one for any size takes
+    some 25 seconds, one for a size alone 6.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, network: StyleNetwork, backend: str, precision: str, folder: Path) -> None:
+        """`backend`: onnx or openvino; `precision`: auto, fp32, or what that backend knows;
+        `folder`: of the graphs.
+
+        Raises ValueError where the backend is not installed or does not know the precision.
+        """
+        self.network, self.precision, self.folder = network, precision, folder
+        self.load = RUNNERS[backend]
+        self.runs: dict[Ports, Run] = {}
+        self._run(Ports())  # what cannot be done here is said at once
+
+    def __call__(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> Tensor:
+        """As of `StyleNetwork`."""
+        return self._call(Ports(mask is not None, False, swap), content, alpha, mask)[0]
+
+    def paint(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """As of `StyleNetwork`."""
+        if mask is not None:
+            return self(content, alpha, mask, swap), mask
+        stylized, region = self._call(Ports(False, True, swap), content, alpha)
+        return stylized, region
+
+    def inspect(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> Inspection:
+        """As of `StyleNetwork`, in three passes."""
+        stylized, region = self.paint(content, alpha, mask, swap)
+        everywhere = torch.ones_like(region)
+        branches = [self(content, alpha, place, swap) for place in (everywhere, 1 - everywhere)]
+        return Inspection(stylized, *branches, region)
+
+    def _call(
+        self, ports: Ports, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
+    ) -> list[Tensor]:
+        inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
+        inputs += [] if mask is None else [mask]
+        arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
+        run = self._run(ports, tuple(content.shape[-2:]))
+        return [torch.tensor(result) for result in run(arrays)]
+
+    def _run(self, ports: Ports, size: tuple[int, int]) -> Run:
+        graph = self._graph(ports, None if self.any_size else size)
+        if graph not in self.runs:
+            self.runs[graph] = self.load(graph)
+        return self.runs[graph]
+
+    def _graph(self, ports: Ports, size: tuple[int, int] | None) -> Path:
+        """The graph's file, exported if it is not there yet."""
+        marks = [self.fingerprint, *ports.inputs(), *ports.outputs(), *["swap"] * ports.swap]
+        name = "-".join([*marks, f"{size[1]}x{size[0]}" if size else "any"])
+        path = self.folder / f"{name}.onnx"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, part = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=self.folder)
+            os.close(handle)
+            try:
+                export_graph(self.network, Path(part), ports, size)
+                Path(part).replace(path)
+            finally:
+                Path(part).unlink(missing_ok=True)
+        return path
+
+
+def fingerprint(network: StyleNetwork) -> str:
+    """Tells one network from another: a digest of its sizes and weights."""
+    digest = hashlib.sha256(f"{GRAPH_VERSION} {torch.__version__} {network.config}".encode())
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

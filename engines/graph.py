@@ -1,0 +1,109 @@
+"""A network as an ONNX graph: any batch, height and width, alpha an input of its own."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from models import StyleNetwork
+
+OPSET = 18  # the first whose Resize reduces without aliasing
+EXAMPLE = (2, 107, 141)  # batch, height, width: nothing that a dimension could be mistaken for
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a graph takes besides `content` and `alpha`, and gives besides `stylized`."""
+
+    takes_mask: bool = False  # input `mask`, instead of the learned one
+    gives_mask: bool = False  # output `mask`
+    swap: bool = False  # the foreground in style 2
+
+    def inputs(self) -> list[str]:
+        """Names of the inputs in order."""
+        return ["content", "alpha", *["mask"] * self.takes_mask]
+
+    def outputs(self) -> list[str]:
+        """Names of the outputs in order."""
+        return ["stylized", *["mask"] * self.gives_mask]
+
+
+class Graph(nn.Module):
+    """A network with these ports."""
+
+    def __init__(self, network: StyleNetwork, ports: Ports) -> None:
+        super().__init__()
+        self.network, self.ports = network, ports
+
+    def forward(
+        self, content: Tensor, alpha: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """`content`: `(B, 3, H, W)` in [0, 1]; `alpha`: `(B,)`; `mask`: `(B, 1, H, W)`."""
+        results = self.network.paint(content, alpha, mask, self.ports.swap)
+        return results if self.ports.gives_mask else results[:1]
+
+
+def export_graph(
+    network: StyleNetwork,
+    path: Path,
+    ports: Ports = Ports(),
+    size: tuple[int, int] | None = None,
+    header: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a network in evaluation mode as an ONNX file.
+
+    `size`: height and width for a graph of that size alone, None for any from 16x16; the batch is
+    free. `header`: goes into the file's metadata as JSON, under `duostyle`.
+    Raises OSError where the file cannot be written.
+    """
+    batch, height, width = EXAMPLE if size is None else (EXAMPLE[0], *size)
+    example = [torch.rand(batch, 3, height, width), torch.rand(batch)]
+    sides = {} if size else {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    free: list[dict[int, Any] | None] = [{0: Dim.DYNAMIC, **sides}, {0: Dim.DYNAMIC}]
+    if ports.takes_mask:
+        example.append(torch.rand(batch, 1, height, width))
+        free.append({0: Dim.DYNAMIC, **sides})
+    else:
+        example.append(None)
+        free.append(None)
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(
+            Graph(network, ports).eval(), tuple(example), dynamic_shapes=tuple(free)
+        )
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=ports.inputs(),
+            output_names=ports.outputs(),
+            verbose=False,
+        )
+    model = made.model_proto
+    if header is not None:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = "duostyle", json.dumps(header)
+    path.write_bytes(model.SerializeToString())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of its own optimisations; that is nothing to a user."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,119 @@
+"""A checkpoint as an ONNX model that checks itself: `python export.py --help`."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.images import (
+    PictureError,
+    list_pictures,
+    long_side,
+    read_picture,
+    resize,
+    whole_file,
+)
+from engines.graph import Ports, export_graph
+from engines.parity import Parity, compare
+from engines.smaller import to_fp16, to_int8
+from models import CheckpointError, load_checkpoint, read_header, shipped_checkpoints
+
+MOST = 32  # photographs that are looked at
+CALIBRATION_SIDE = 384  # pixels
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    known = shipped_checkpoints()
+    p = argparse.ArgumentParser(
+        prog="export.py",
+        description="Write a pair as an ONNX model: content (B, 3, H, W) in [0, 1] and alpha (B,) "
+        "to stylized (B, 3, H, W). What is written is compared with PyTorch.",
+    )
+    p.add_argument("checkpoint", help=f"a file, or a shipped pair: {', '.join(known)}")
+    p.add_argument("-o", "--output", type=Path, help="file (default: outputs/NAME.onnx)")
+    p.add_argument("--size", type=_size, metavar="WxH", default=None,
+                   help="of pictures, or dynamic: any from 16x16 (default)")  # fmt: skip
+    mask = p.add_mutually_exclusive_group()
+    mask.add_argument("--mask-input", action="store_true",
+                      help="take mask (B, 1, H, W), 1 = foreground")  # fmt: skip
+    mask.add_argument("--mask-output", action="store_true", help="give the mask too")
+    p.add_argument("--swap", action="store_true", help="exchange the styles")
+    smaller = p.add_mutually_exclusive_group()
+    smaller.add_argument("--fp16", action="store_true", help="half precision: half the size")
+    smaller.add_argument("--int8", action="store_true",
+                         help="convolutions in 8 bits, ranges from --photos")  # fmt: skip
+    p.add_argument("--photos", type=Path, default=ASSETS / "photos",
+                   help="folder to compare on, and for --int8's ranges")  # fmt: skip
+    p.add_argument("--force", action="store_true", help="overwrite what exists")
+    return p
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    """Height and width of "640x360"; None for "dynamic"."""
+    if text == "dynamic":
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or min(map(int, match.groups())) < 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither WxH from 16x16 nor dynamic")
+    return int(match[2]), int(match[1])
+
+
+def feeds(
+    photos: Sequence[Tensor], ports: Ports, size: tuple[int, int] | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """What a graph may be given, photograph by photograph, at either end of alpha."""
+    for photo in photos:
+        content = resize(photo, size or long_side(tuple(photo.shape[-2:]), CALIBRATION_SIDE))
+        mask = (content[:, :1] > 0.5).float()
+        for alpha in (0.0, 1.0):
+            given = (content, torch.tensor([alpha]), mask)
+            yield dict(zip(ports.inputs(), (value.numpy() for value in given), strict=False))
+
+
+def export(args: argparse.Namespace, path: Path) -> Parity:
+    """Write the model into `path`; returns how far it is from PyTorch.
+
+    Raises ValueError where it is further than its precision allows: nothing is kept then.
+    """
+    network, header = load_checkpoint(args.checkpoint), read_header(args.checkpoint)
+    ports = Ports(args.mask_input, args.mask_output, args.swap)
+    kind = "fp16" if args.fp16 else "int8" if args.int8 else "fp32"
+    with whole_file(path) as part:
+        export_graph(network, part, ports, args.size, header)
+        photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MOST]]
+        if not photos:
+            raise PictureError(f"{args.photos}: no pictures in this folder")
+        if args.fp16:
+            to_fp16(part)
+        if args.int8:
+            to_int8(part, feeds(photos, ports, args.size))
+        found = compare(network, part, ports, photos, args.size)
+        if not found.within(kind):
+            raise ValueError(f"{path}: not kept, {kind} differs from PyTorch by {found}")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = parser().parse_args(argv)
+    path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}.onnx"
+    try:
+        if path.exists() and not args.force:
+            raise ValueError(f"{path}: exists; --force overwrites, -o names another place")
+        found = export(args, path)
+    except (CheckpointError, PictureError, ValueError, OSError) as error:
+        print(f"export.py: {error}", file=sys.stderr)
+        return 2
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, against PyTorch: {found}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
