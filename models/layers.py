@@ -24,8 +24,16 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> 
     whatever the input's precision: sums over a 4K picture drown or overflow in half precision.
     """
     variance, mean = _moments(x.float())
+    scale, shift = norm_affine(mean, variance, gamma, beta, eps)
+    return torch.addcmul(shift, x, scale).to(x.dtype)
+
+
+def norm_affine(
+    mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5
+) -> tuple[Tensor, Tensor]:
+    """Scale and shift that norm and style do together, float32, of the arguments' shape."""
     scale = gamma.float() * torch.rsqrt(variance + eps)
-    return torch.addcmul(beta.float() - mean * scale, x, scale).to(x.dtype)
+    return scale, beta.float() - mean * scale
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,6 +89,10 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.relu(self.first(x)))
 
+    def steps(self) -> list[tuple[nn.Conv2d, Tensor, Tensor]]:
+        """Convolution, gamma and beta, twice."""
+        return [(part.conv, part.scale, part.shift) for part in (self.first, self.second)]
+
 
 class StyledResidual(nn.Module):
     """A residual block whose norms are conditional (Dumoulin et al. 2017): they know the style."""
@@ -96,6 +108,10 @@ class StyledResidual(nn.Module):
         """`weight`: share of the first style, `(B, 1, 1, 1)`."""
         y = F.relu(instance_norm(self.conv1(x), *self.style1(weight)))
         return x + instance_norm(self.conv2(y), *self.style2(weight))
+
+    def steps(self, weight: Tensor) -> list[tuple[nn.Conv2d, Tensor, Tensor]]:
+        """Convolution, gamma and beta, twice."""
+        return [(self.conv1, *self.style1(weight)), (self.conv2, *self.style2(weight))]
 
 
 class StyledUpsample(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import large
 from .config import NetworkConfig
 from .contract import Inspection, check_inputs
 from .frame import HALO, STRIDE, Frame, Seen
@@ -17,6 +18,7 @@ from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
 from .mask import MaskBranch
 
 STRIP_PIXELS = 2_000_000  # of the picture, decoded at a time
+WHOLE_PIXELS = 12_000_000  # of larger pictures nothing is held as a whole in float32
 KERNELS = {1: 9, 2: 3}  # of the first and the last convolution, by the finest cells' side
 
 
@@ -114,12 +116,20 @@ class StyleNetwork(nn.Module):
             features = self.encoder(padded)
         return self._logits(content, frame, features)
 
-    def branches(self, features: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks."""
-        f1 = f2 = self.shared(features)
-        for block1, block2 in zip(self.branch1, self.branch2, strict=True):
-            f1, f2 = block1(f1, 1 - share), block2(f2, share)
-        return f1, f2
+    def branches(self, features: Tensor, share: Tensor, whole: bool = True) -> list[Tensor]:
+        """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks.
+
+        `whole`: not in strips.
+        """
+        for block in self.shared:
+            features = block(features) if whole else large.residual(features, block.steps())
+        results = []
+        for branch, weight in ((self.branch1, 1 - share), (self.branch2, share)):
+            x = features
+            for block in branch:
+                x = block(x, weight) if whole else large.residual(x, block.steps(weight))
+            results.append(x)
+        return results
 
     def decode(self, seen: Seen, mask: Tensor) -> Tensor:
         """Merge the features by style 1's region and paint every place in its style.
@@ -147,8 +157,9 @@ class StyleNetwork(nn.Module):
 
     def _decode(self, seen: Seen, mask: Tensor) -> Tensor:
         finest, cell = self.config.finest, STRIDE
-        quarter = F.avg_pool2d(mask, cell // finest).to(seen.first.dtype)
-        x = torch.lerp(seen.second, seen.first, quarter)
+        first, second = (x.float() if x.dtype == torch.half else x for x in seen[:2])
+        quarter = F.avg_pool2d(mask, cell // finest).to(first.dtype)
+        x = torch.lerp(second, first, quarter)
         for up in self.ups:
             cell //= 2
             photo = F.avg_pool2d(seen.photo, cell)
@@ -166,17 +177,19 @@ class StyleNetwork(nn.Module):
     ) -> Seen:
         """Everything but the decoder, for the cells that have to be decoded."""
         frame, padded, share = self._prepare(content, alpha, mask)
-        features = self.encoder(padded)
+        whole = torch.is_grad_enabled() or content.shape[-2] * content.shape[-1] <= WHOLE_PIXELS
+        features = self.encoder(padded) if whole else large.encode(self.encoder, padded, STRIDE)
         region = self._region(content, frame, features, mask)
         cells, frame = frame.shrink(surroundings).focus(*features.shape[-2:])
-        first, second = self.branches(features, share)
+        first, second = self.branches(features, share, whole)
         return Seen(first, second, padded, region, share, frame).part(cells)
 
     def _logits(self, content: Tensor, frame: Frame, features: Tensor, cell: int = 1) -> Tensor:
         """The mask branch on the picture without its margins, in cells of so many pixels a side."""
         padding = (0, -frame.width % STRIDE, 0, -frame.height % STRIDE)
         picture = F.pad(content, padding, mode="reflect")
-        logits = self.mask_branch(picture, frame.cells().cut(features))
+        edges = frame.cells().cut(features).to(content.dtype)
+        logits = self.mask_branch(picture, edges)
         # Enlarged before the sigmoid: the edge stays sharp.
         times, own = STRIDE // cell, frame.coarser(cell)
         logits = F.interpolate(logits, scale_factor=times, mode="bilinear", align_corners=False)
@@ -185,7 +198,7 @@ class StyleNetwork(nn.Module):
     def _region(
         self, content: Tensor, frame: Frame, features: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """The foreground, given or learned, of all that is looked at, `(B, 1, ...)`, finest cells."""
+        """The foreground, given or learned, `(B, 1, ...)` in finest cells, margins included."""
         cell = self.config.finest
         height, width = (side * STRIDE for side in features.shape[-2:])
         if mask is not None:

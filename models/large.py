@@ -1,0 +1,94 @@
+"""Large pictures in bounded memory: strips that share the norms' statistics of the whole.
+
+The result is that of the whole picture but for rounding: features are kept in float16. Every
+convolution but the last of a norm's way is reckoned again for the next norm; that is the price.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .layers import ConvNorm, norm_affine
+
+STRIP = 64  # feature rows at a time
+HALO = 2  # feature rows that a row looks at, on either side
+
+Affine = tuple[Tensor, Tensor]  # scale and shift, (B, C, 1, 1) each
+
+
+def strips(height: int, size: int = STRIP, halo: int = HALO) -> Iterator[tuple[slice, slice]]:
+    """Rows to look at, and which of these are the strip's own; together every row once."""
+    for start in range(0, height, size):
+        top, end = max(start - halo, 0), min(start + size, height)
+        yield slice(top, min(end + halo, height)), slice(start - top, end - top)
+
+
+class Moments:
+    """Mean and variance over the places of all strips, in float64."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self.squares = 0, 0.0, 0.0
+
+    def add(self, part: Tensor) -> None:
+        """A strip's own rows, `(B, C, h, w)`."""
+        part = part.float()
+        self.count += part.shape[2] * part.shape[3]
+        self.sum = self.sum + part.sum(dim=(2, 3), keepdim=True, dtype=torch.float64)
+        self.squares = self.squares + part.square().sum((2, 3), keepdim=True, dtype=torch.float64)
+
+    def affine(self, gamma: Tensor, beta: Tensor) -> Affine:
+        """What the norm does to `x`: `scale * x + shift`."""
+        mean = self.sum / self.count
+        variance = (self.squares / self.count - mean.square()).clamp_min(0)
+        return norm_affine(mean.float(), variance.float(), gamma, beta)
+
+
+def encode(encoder: nn.Sequential, picture: Tensor, stride: int) -> Tensor:
+    """The encoder's features of a picture, `(B, 3, H, W)` to `(B, C, H/stride, W/stride)`."""
+    fold, norms = encoder[0], [layer for layer in encoder if isinstance(layer, ConvNorm)]
+    known: list[Affine] = []
+    for layer in norms:
+        moments, kept = Moments(), []
+        for look, own in strips(picture.shape[-2] // stride):
+            x = fold(picture[..., stride * look.start : stride * look.stop, :])
+            for before, (scale, shift) in zip(norms, known, strict=False):
+                x = F.relu(torch.addcmul(shift, before.conv(x), scale))
+            x = layer.conv(x)
+            finer = x.shape[-2] // (look.stop - look.start)
+            x = x[..., finer * own.start : finer * own.stop, :]
+            moments.add(x)
+            if layer is norms[-1]:
+                kept.append(x.half())
+        known.append(moments.affine(layer.scale, layer.shift))
+    features = torch.cat(kept, dim=2)
+    for _, rows in _chunks(features):
+        rows.copy_(F.relu(torch.addcmul(known[-1][1], rows.float(), known[-1][0])))
+    return features
+
+
+def residual(x: Tensor, steps: Sequence[tuple[nn.Conv2d, Tensor, Tensor]]) -> Tensor:
+    """A residual block on features `(B, C, h, w)`, by its `steps`: convolution, gamma, beta."""
+    (first, gamma1, beta1), (second, gamma2, beta2) = steps
+    moments = Moments()
+    for look, own in strips(x.shape[-2]):
+        moments.add(first(x[..., look, :].float())[..., own, :])
+    scale, shift = moments.affine(gamma1, beta1)
+    moments, y = Moments(), torch.empty_like(x)
+    for number, (look, own) in enumerate(strips(x.shape[-2])):
+        part = F.relu(torch.addcmul(shift, first(x[..., look, :].float()), scale))
+        part = second(part)[..., own, :]
+        moments.add(part)
+        y[..., number * STRIP : number * STRIP + part.shape[-2], :] = part
+    scale, shift = moments.affine(gamma2, beta2)
+    for place, rows in _chunks(y):
+        rows.copy_(x[..., place, :].float() + torch.addcmul(shift, rows.float(), scale))
+    return y
+
+
+def _chunks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Views of some rows after the other, and where they are."""
+    for start in range(0, x.shape[-2], STRIP):
+        place = slice(start, min(start + STRIP, x.shape[-2]))
+        yield place, x[..., place, :]
