@@ -308,6 +308,20 @@ def test_steadiness_counts_and_repeats_itself(command, tmp_path: Path, capsys) -
     assert torch.equal(first, second) and not torch.equal(first, without)
 
 
+def test_at_first_the_mask_branch_alone_learns(command, tmp_path: Path, capsys) -> None:
+    begin = build.build_network(settings.parse(command("x"))[0]).half().float().state_dict()
+    argv = command("run", steps=2, mask_steps=2, log_steps=1, ema=0, warmup=0)
+    assert train.main([*argv, "--train-backbone"]) == 0
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
+    assert len(lines) == 2 and all("mask" in x and "style" not in x for x in lines)
+    after = load_checkpoint(tmp_path / "run" / "model.safetensors").state_dict()
+    moved = {k.split(".")[0] for k, v in after.items() if not torch.equal(v, begin[k])}
+    assert moved == {"mask_branch"}
+    # What comes trained moves less, by Adam: a tenth of the rate for each of the steps.
+    kernel = "mask_branch.backbone.4.conv.0.0.weight"
+    assert 0 < (after[kernel] - begin[kernel]).abs().max() < 2 * 2e-3 * 0.1 + 1e-3
+
+
 def test_a_teacher_is_imitated_and_then_the_paintings(command, tmp_path: Path, capsys) -> None:
     assert train.main(command("teacher", size="base", steps=1)) == 0
     teacher = tmp_path / "teacher" / "model.safetensors"

@@ -2,13 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from data.cache import cache_folder
@@ -159,13 +158,23 @@ def set_up(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     return network.to(memory_format=torch.channels_last)
 
 
-def build_optimizers(
-    parameters: Sequence[nn.Parameter], learning_rate: float
-) -> list[torch.optim.Optimizer]:
-    """Muon for the convolutions' kernels, Adam for the rest."""
-    kernels = [p for p in parameters if is_kernel(p)]
-    others = [p for p in parameters if not is_kernel(p)]
-    return [Muon(kernels, learning_rate), torch.optim.Adam(others, learning_rate)]
+def build_optimizers(network: StyleNetwork, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the convolutions' kernels, Adam for the rest, and for what comes trained.
+
+    Muon's steps are as large in every direction; a trained backbone would not be one for long.
+    """
+    branch = network.mask_branch
+    trained = [p for part in (branch.backbone, branch.head) for p in part.parameters()]
+    trained = {p for p in trained if p.requires_grad}
+    rest = [p for p in network.parameters() if p.requires_grad and p not in trained]
+    kernels = [p for p in rest if is_kernel(p)]
+    groups: list[dict[str, Any]] = [{"params": [p for p in rest if not is_kernel(p)]}]
+    if config.train_backbone:
+        groups.append({"params": list(trained), "share": config.backbone_rate})
+    else:  # a head that is learned from nothing
+        kernels += [p for p in trained if is_kernel(p)]
+        groups[0]["params"] += [p for p in trained if not is_kernel(p)]
+    return [Muon(kernels, config.learning_rate), torch.optim.Adam(groups, config.learning_rate)]
 
 
 def build_objective(config: TrainConfig, device: str) -> Objective:

@@ -41,10 +41,15 @@ class TrainingPass(nn.Module):
         self.paint = torch.compile(network.forward) if config.compile else network.forward
 
     def forward(
-        self, crop: Tensor, alpha: Tensor, mask: Tensor, photo: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The painter on crops under the teacher's mask, the mask branch on the photographs."""
-        stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings)
+        self, crop: Tensor | None, alpha: Tensor, mask: Tensor, photo: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """The painter on crops under the teacher's mask, the mask branch on the photographs.
+
+        `crop`: None where the mask branch learns alone.
+        """
+        stylized = None
+        if crop is not None:
+            stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings)
         return stylized, self.network.mask_logits(photo)
 
 
@@ -70,7 +75,7 @@ class Learner:
         self.objective = build.build_objective(config, device)
         self.average = Average(self.network, config.ema)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizers = build.build_optimizers(self.trained, config.learning_rate)
+        self.optimizers = build.build_optimizers(self.network, config)
         self.precision = pick_training_precision(config.precision, self.kind)
         scaled = self.precision == "fp16" and self.kind == "cuda"
         self.scaler = torch.amp.GradScaler(self.kind, enabled=scaled)
@@ -96,7 +101,7 @@ class Learner:
         """
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate(self.step + 1)
+                group["lr"] = self.rate(self.step + 1) * group.get("share", 1.0)
         sums: dict[str, Tensor] = {}
         for number in range(1, self.config.accumulate + 1):
             joint = number == self.config.accumulate or self.world == 1
@@ -126,13 +131,17 @@ class Learner:
         photo, photo_mask, known, crop, mask, alpha, seeds = (
             x.to(self.device, non_blocking=True) for x in batch[:-1]
         )
+        precision = PRECISIONS[self.precision]
+        if self.step < self.config.mask_steps:
+            with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
+                _, logits = self.learn(None, alpha, mask, photo)
+            return self.objective.mask_term(logits, photo_mask, known)
         rim, every = self.config.surroundings, self.config.mask_every
         photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
         motion, imitates = None, self.teacher and self._imitates()
         if self.objective.weights.steady_weight and not imitates:
             motion = draw_motions(seeds.tolist(), crop.shape[-1], self.device)
         crops, masks, alphas = with_moved(crop, mask, alpha, motion)
-        precision = PRECISIONS[self.precision]
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
             painted, logits = self.learn(crops, alphas, masks, photo)
             if imitates:
@@ -175,7 +184,8 @@ class Learner:
         if self.world == 1:
             return learn
         ids = [torch.device(self.device)] if self.kind == "cuda" else None
-        return DistributedDataParallel(learn, device_ids=ids)
+        alone = self.config.mask_steps > 0  # the painter takes no part at first
+        return DistributedDataParallel(learn, device_ids=ids, find_unused_parameters=alone)
 
     def averaged(self) -> StyleNetwork:
         """A network of its own with the averaged weights, ready to run."""

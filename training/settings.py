@@ -13,7 +13,7 @@ _WEIGHTS = ObjectiveWeights()
 COUNTS = {  # least values
     **dict.fromkeys(("steps", "batch", "accumulate", "mask_every", "photo_count"), 1),
     **dict.fromkeys(("log_steps", "picture_steps"), 1),
-    **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size"), 0),
+    **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size", "mask_steps"), 0),
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
 SHARES = {
@@ -22,6 +22,7 @@ SHARES = {
     "exchange_share": 1,
     "late_share": 1,
     "teacher_share": 1,
+    "backbone_rate": 1,
     "ema": 1,
     "final_rate": 1,
 }
@@ -73,6 +74,9 @@ class TrainConfig:
     mask_every: int = setting(
         2, "the mask branch learns from every Nth photograph of a process's batch"
     )
+    mask_steps: int = setting(
+        0, "first steps, in which the mask branch alone learns, from every photograph"
+    )
     style_size: int = setting(288, "short side of the style images, pixels")
     alpha_low: float = setting(0.0, "least alpha that is trained for, 0 to 1")
     alpha_high: float = setting(1.0, "greatest alpha that is trained for, 0 to 1")
@@ -105,6 +109,7 @@ class TrainConfig:
     gradient_clip: float = setting(10.0, "largest norm of a gradient")
     ema: float = setting(0.998, "decay of the averaged weights, a step")
     train_backbone: bool = setting(False, "train the mask branch's backbone and taken head too")
+    backbone_rate: float = setting(0.1, "their learning rate, share of the others'")
     seed: int = setting(0, "seed of weights and data")
 
     # Weights, machine
