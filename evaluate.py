@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from data.cache import cache_folder
 from data.images import PictureError, read_picture, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
@@ -135,7 +134,6 @@ def run_speed(args: argparse.Namespace) -> Figures:
         args.checkpoints,
         args.sizes,
         device,
-        cache_folder() / "graphs",
         args.seconds,
         args.frames,
         args.compile,

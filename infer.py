@@ -9,22 +9,14 @@ from pathlib import Path
 from av import FFmpegError
 from tqdm import tqdm
 
-from data.cache import cache_folder
 from data.images import PictureError
 from data.jobs import WRITABLE_VIDEO, Outputs, find_photos, is_video, plan_outputs
 from data.video_out import Encoding
-from engines import GraphEngine, fastest_backend
-from models import (
-    CheckpointError,
-    Painter,
-    keep_memory,
-    load_checkpoint,
-    pick_device,
-    pick_precision,
-)
+from models import CheckpointError, Painter, keep_memory
 from painting import (
     AlphaCurve,
     Matte,
+    open_painter,
     paint_picture,
     paint_video,
     stylize,
@@ -35,7 +27,15 @@ from painting.camera import Live, run_camera
 from painting.devices import OpenCVCamera, OpenCVScreen, Recording, virtual_camera
 from painting.menu import parser
 
-__all__ = ["AlphaCurve", "Encoding", "Matte", "stylize", "stylize_image", "stylize_video"]
+__all__ = [
+    "AlphaCurve",
+    "Encoding",
+    "Matte",
+    "open_painter",
+    "stylize",
+    "stylize_image",
+    "stylize_video",
+]
 
 INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
 
@@ -53,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = plan_outputs(
             files, args.output, args.alpha, args.show_branches, args.format, args.force
         )
-        network = load_network(args, args.camera is not None or any(map(is_video, jobs)))
+        moving = args.camera is not None or any(map(is_video, jobs))
+        network, args.precision = open_painter(
+            args.checkpoint, args.device, args.backend, args.precision, moving, args.compile
+        )
         if args.camera is not None:
             return paint_live(network, args)
     except (CheckpointError, *UNPAINTABLE) as error:
@@ -78,27 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"infer.py: {_one_line(file, error)}", file=sys.stderr)
             failed += 1
     return 2 if failed else 0
-
-
-def load_network(args: argparse.Namespace, moving: bool) -> Painter:
-    """The checkpoint in whatever runs it; settles `args.precision`. `moving`: videos are painted.
-
-    Raises CheckpointError without a checkpoint, ValueError where something cannot be done here.
-    """
-    network = load_checkpoint(args.checkpoint, pick_device(args.device))
-    backend = args.backend
-    if backend == "auto":
-        on_cpu = moving and network.device.type == "cpu"
-        backend = fastest_backend(args.precision) if on_cpu else "torch"
-    if backend == "torch":
-        args.precision = pick_precision(args.precision, network.device.type)
-        return network
-    if network.device.type != "cpu" and args.device != "auto":
-        raise ValueError(f"--backend {backend} runs on the CPU; use --device cpu")
-    graphs = cache_folder() / "graphs"
-    engine = GraphEngine(network.cpu(), backend, args.precision, graphs, any_size=not moving)
-    args.precision = "fp32"  # the engine has its own
-    return engine
 
 
 def check(args: argparse.Namespace) -> None:

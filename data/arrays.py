@@ -9,7 +9,10 @@ from torch import Tensor
 
 def to_tensor(frames: Sequence[np.ndarray], device: torch.device | str = "cpu") -> Tensor:
     """Frames `(H, W, 3)` uint8 as `(B, 3, H, W)` float32 in [0, 1]."""
-    pixels = torch.from_numpy(np.stack(frames)).to(device)
+    pixels = torch.from_numpy(np.stack(frames))
+    if torch.device(device).type == "cuda":  # copied while the GPU still paints
+        pixels = pixels.pin_memory()
+    pixels = pixels.to(device, non_blocking=True)
     return pixels.permute(0, 3, 1, 2).float().div(255)
 
 

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from data.images import read_picture, resize
-from engines import GraphEngine
-from models import PRECISIONS, Painter, keep_memory, load_checkpoint
-from painting import paint_video, stylize
+from models import PRECISIONS, Painter, keep_memory
+from painting import open_painter, paint_video, stylize
 
 from .edges import paste
 from .peer_network import PeerNetwork
@@ -40,7 +39,6 @@ class Way:
     precision: str = "fp32"
     device: str = "cpu"
     segmenter: str = ""
-    graphs: Path = Path()
     compile: bool = False
 
 
@@ -81,14 +79,11 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def load(way: Way) -> Painter:
+def load(way: Way) -> tuple[Painter, str]:
     """The pair as this way runs it. Raises CheckpointError or ValueError where it cannot."""
-    network = load_checkpoint(way.checkpoint, way.device)
-    if way.backend != "torch":
-        return GraphEngine(network, way.backend, way.precision, way.graphs, any_size=False)
-    if way.compile:
-        network.forward = torch.compile(network.forward)
-    return network
+    return open_painter(
+        way.checkpoint, way.device, way.backend, way.precision, moving=True, compile=way.compile
+    )
 
 
 @torch.inference_mode()
@@ -109,8 +104,7 @@ def time_pictures(way: Way, width: int, height: int, seconds: float) -> Timing:
 
 
 def _pair(way: Way, content: Tensor) -> Callable[[], object]:
-    painter = load(way)
-    precision = way.precision if way.backend == "torch" else "fp32"
+    painter, precision = load(way)
     return lambda: stylize(painter, content, 0.5, precision=precision)
 
 
@@ -133,8 +127,7 @@ def _naive(way: Way, content: Tensor) -> Callable[[], object]:
 
 def time_clip(way: Way, clip: Path, output: Path) -> Journey:
     """A clip painted as infer.py does: decoded, painted, steadied, encoded, alpha 0.5."""
-    painter = load(way)
-    precision = way.precision if way.backend == "torch" else "fp32"
+    painter, precision = load(way)
     results = {"stylized": (output, 0.5)}
     paint_video(painter, clip, results, duration=0.2, precision=precision)  # warms up
     report = paint_video(painter, clip, results, precision=precision)

@@ -45,7 +45,7 @@ class Speeds:
     training: float | None = None  # pictures a second
 
 
-def ways(checkpoints: Sequence[str], device: str, graphs: Path, compile: bool) -> list[Way]:
+def ways(checkpoints: Sequence[str], device: str, compile: bool) -> list[Way]:
     """Every way to run the pairs here, and the naive pipeline."""
     kind = device.partition(":")[0]
     runs = [("torch", "fp32"), ("torch", "fp16" if kind == "cuda" else "bf16")]
@@ -53,7 +53,7 @@ def ways(checkpoints: Sequence[str], device: str, graphs: Path, compile: bool) -
         runs += [("onnx", "fp32")]
         runs += [("openvino", "fp32"), ("openvino", "bf16")] * bool(find_spec("openvino"))
     found = [
-        Way(f"{name} {backend} {precision}", name, backend, precision, device, graphs=graphs)
+        Way(f"{name} {backend} {precision}", name, backend, precision, device)
         for name in checkpoints
         for backend, precision in runs
     ]
@@ -74,7 +74,6 @@ def measure(
     checkpoints: Sequence[str],
     sizes: Sequence[tuple[int, int]],
     device: str,
-    graphs: Path,
     seconds: float,
     frames: int,
     compile: bool = False,
@@ -87,7 +86,7 @@ def measure(
     for name in checkpoints:
         network = load_checkpoint(name)
         found.costs[name] = [counting.count(network, *size) for size in counting.SIZES]
-    everything = ways(checkpoints, device, graphs, compile)
+    everything = ways(checkpoints, device, compile)
     for precision in dict.fromkeys(way.precision for way in everything):
         found.machines[precision] = counting.measure_machine(device, PRECISIONS[precision])
     rows = [(way, size) for size in sizes for way in everything]

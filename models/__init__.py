@@ -5,6 +5,7 @@ from .checkpoint import (
     git_revision,
     load_checkpoint,
     read_header,
+    resolve,
     save_checkpoint,
     shipped_checkpoints,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "pick_training_precision",
     "pretrained_backbone",
     "read_header",
+    "resolve",
     "save_checkpoint",
     "shipped_checkpoints",
 ]

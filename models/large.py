@@ -49,9 +49,12 @@ def encode(encoder: nn.Sequential, picture: Tensor, stride: int) -> Tensor:
     """The encoder's features of a picture, `(B, 3, H, W)` to `(B, C, H/stride, W/stride)`."""
     fold, norms = encoder[0], [layer for layer in encoder if isinstance(layer, ConvNorm)]
     known: list[Affine] = []
+    batch, _, height, width = picture.shape
+    channels, height, width = norms[-1].conv.out_channels, height // stride, width // stride
+    features = picture.new_empty(batch, channels, height, width, dtype=torch.half)
     for layer in norms:
-        moments, kept = Moments(), []
-        for look, own in strips(picture.shape[-2] // stride):
+        moments, done = Moments(), 0
+        for look, own in strips(height):
             x = fold(picture[..., stride * look.start : stride * look.stop, :])
             for before, (scale, shift) in zip(norms, known, strict=False):
                 x = F.relu(torch.addcmul(shift, before.conv(x), scale))
@@ -60,9 +63,9 @@ def encode(encoder: nn.Sequential, picture: Tensor, stride: int) -> Tensor:
             x = x[..., finer * own.start : finer * own.stop, :]
             moments.add(x)
             if layer is norms[-1]:
-                kept.append(x.half())
+                features[..., done : done + x.shape[-2], :] = x
+                done += x.shape[-2]
         known.append(moments.affine(layer.scale, layer.shift))
-    features = torch.cat(kept, dim=2)
     for _, rows in _chunks(features):
         rows.copy_(F.relu(torch.addcmul(known[-1][1], rows.float(), known[-1][0])))
     return features

@@ -187,7 +187,9 @@ class StyleNetwork(nn.Module):
     def _logits(self, content: Tensor, frame: Frame, features: Tensor, cell: int = 1) -> Tensor:
         """The mask branch on the picture without its margins, in cells of so many pixels a side."""
         padding = (0, -frame.width % STRIDE, 0, -frame.height % STRIDE)
-        picture = F.pad(content, padding, mode="reflect")
+        picture = content
+        if torch.compiler.is_exporting() or any(padding):
+            picture = F.pad(content, padding, mode="reflect")
         edges = frame.cells().cut(features).to(content.dtype)
         logits = self.mask_branch(picture, edges)
         # Enlarged before the sigmoid: the edge stays sharp.

@@ -2,6 +2,7 @@
 
 from .alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
 from .mattes import Matte
+from .painters import open_painter
 from .pictures import paint_picture, stylize, stylize_image
 from .video import VideoReport, paint_video, stylize_video
 
@@ -10,6 +11,7 @@ __all__ = [
     "AlphaCurve",
     "Matte",
     "VideoReport",
+    "open_painter",
     "paint_picture",
     "paint_video",
     "parse_alphas",

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--force", action="store_true", help="overwrite what exists")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--precision", default="auto", choices=("auto", *PRECISIONS))
+    add("--compile", action="store_true", help="compile by PyTorch: minutes, then faster on GPUs")
     add("--backend", default="auto", choices=("auto", *BACKENDS),
         help="what runs the network (default: on a CPU OpenVINO for videos and cameras if it is "
         "installed, else PyTorch)")  # fmt: skip

@@ -14,7 +14,7 @@ ALLOWED = {
     "losses": set(),
     "data": set(),
     "engines": {"models"},
-    "metrics": {"models", "losses", "data", "engines", "painting"},
+    "metrics": {"models", "losses", "data", "painting"},
     "training": {"models", "losses", "data"},
     "painting": {"models", "data", "engines"},
     "infer.py": {"models", "data", "engines", "painting"},
