@@ -118,7 +118,7 @@ def train_pair(output: Path) -> Path:
             *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
             *("--init", shipped_checkpoints()[0], "--output", str(run)),
             *("--steps", str(TRAINING_STEPS), "--batch", "2", "--warmup", "10"),
-            *("--surroundings", "16", "--log-steps", "10"),
+            *("--surroundings", "16", "--log-steps", "10", "--steady-weight", "0"),
             *("--crop-size", "96", "--late-crop-size", "96", "--photo-size", "256"),
             *("--late-share", "0", "--picture-steps", "40", "--validation-count", "1"),
         ]

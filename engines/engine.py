@@ -101,16 +101,23 @@ class GraphEngine:
 
     device = torch.device("cpu")
 
-    def __init__(self, network: StyleNetwork, backend: str, precision: str, folder: Path) -> None:
+    def __init__(
+        self,
+        network: StyleNetwork,
+        backend: str,
+        precision: str,
+        folder: Path,
+        any_size: bool = True,
+    ) -> None:
         """`backend`: onnx or openvino; `precision`: auto, fp32, or what that backend knows;
-        `folder`: of the graphs.
+        `folder`: of the graphs; `any_size`: one graph for all sizes, or else one for each.
 
         Raises ValueError where the backend is not installed or does not know the precision.
         """
-        self.network, self.precision, self.folder = network, precision, folder
-        self.load = RUNNERS[backend]
-        self.runs: dict[Ports, Run] = {}
-        self._run(Ports())  # what cannot be done here is said at once
+        self.network, self.folder, self.any_size = network, folder, any_size
+        self.load = RUNNERS[backend](precision)
+        self.fingerprint = fingerprint(network)
+        self.runs: dict[Path, Run] = {}
 
     def __call__(
         self,

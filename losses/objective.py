@@ -27,7 +27,7 @@ class ObjectiveWeights:
     content_weight: float = 1.0
     tone_weight: float = 100.0
     tv_weight: float = 10.0
-    steady_weight: float = 0.0
+    steady_weight: float = 2500.0
     mask_weight: float = 1.0
     imitation_weight: float = 100.0
     style_layers: tuple[str, ...] = (CHROMA, "relu1_2", "relu2_2", "relu3_3", "relu4_3")

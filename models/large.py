@@ -4,16 +4,16 @@ The result is that of the whole picture but for rounding: features are kept in f
 convolution but the last of a norm's way is reckoned again for the next norm; that is the price.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .frame import HALO, STRIDE, Frame, Seen
 from .layers import ConvNorm, norm_affine
 
 STRIP = 64  # feature rows at a time
-HALO = 2  # feature rows that a row looks at, on either side
 
 Affine = tuple[Tensor, Tensor]  # scale and shift, (B, C, 1, 1) each
 
@@ -45,17 +45,17 @@ class Moments:
         return norm_affine(mean.float(), variance.float(), gamma, beta)
 
 
-def encode(encoder: nn.Sequential, picture: Tensor, stride: int) -> Tensor:
-    """The encoder's features of a picture, `(B, 3, H, W)` to `(B, C, H/stride, W/stride)`."""
+def encode(encoder: nn.Sequential, picture: Tensor) -> Tensor:
+    """The encoder's features of a picture, `(B, 3, H, W)` to `(B, C, H/4, W/4)`, float16."""
     fold, norms = encoder[0], [layer for layer in encoder if isinstance(layer, ConvNorm)]
     known: list[Affine] = []
     batch, _, height, width = picture.shape
-    channels, height, width = norms[-1].conv.out_channels, height // stride, width // stride
+    channels, height, width = norms[-1].conv.out_channels, height // STRIDE, width // STRIDE
     features = picture.new_empty(batch, channels, height, width, dtype=torch.half)
     for layer in norms:
         moments, done = Moments(), 0
         for look, own in strips(height):
-            x = fold(picture[..., stride * look.start : stride * look.stop, :])
+            x = fold(picture[..., STRIDE * look.start : STRIDE * look.stop, :])
             for before, (scale, shift) in zip(norms, known, strict=False):
                 x = F.relu(torch.addcmul(shift, before.conv(x), scale))
             x = layer.conv(x)
@@ -88,6 +88,18 @@ def residual(x: Tensor, steps: Sequence[tuple[nn.Conv2d, Tensor, Tensor]]) -> Te
     for place, rows in _chunks(y):
         rows.copy_(x[..., place, :].float() + torch.addcmul(shift, rows.float(), scale))
     return y
+
+
+def decode(paint: Callable[[Seen, Tensor], Tensor], seen: Seen, mask: Tensor, rows: int) -> Tensor:
+    """What `paint` makes of features and style 1's region, so many feature rows at a time."""
+    height, width = seen.first.shape[-2:]
+    finer = mask.shape[-1] // width
+    painted = []
+    for look, own in strips(height, rows):
+        part = Frame(look.stop - look.start, width, look.start)
+        strip = paint(seen.part(part), part.finer(finer).cut(mask))
+        painted.append(strip[..., STRIDE * own.start : STRIDE * own.stop, :])
+    return torch.cat(painted, dim=2)
 
 
 def _chunks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:

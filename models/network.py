@@ -145,15 +145,7 @@ class StyleNetwork(nn.Module):
         learns = seen.first.requires_grad or torch.compiler.is_exporting()
         if learns or height <= rows + 2 * HALO:
             return self._decode(seen, mask)
-        strips = []
-        for top in range(0, height, rows):
-            part = Frame(rows + 2 * HALO, width, max(top - HALO, 0))
-            strip = self._decode(
-                seen.part(part), part.finer(STRIDE // self.config.finest).cut(mask)
-            )
-            start = STRIDE * (top - part.top)
-            strips.append(strip[..., start : start + STRIDE * rows, :])
-        return torch.cat(strips, dim=2)
+        return large.decode(self._decode, seen, mask, rows)
 
     def _decode(self, seen: Seen, mask: Tensor) -> Tensor:
         finest, cell = self.config.finest, STRIDE
@@ -177,8 +169,9 @@ class StyleNetwork(nn.Module):
     ) -> Seen:
         """Everything but the decoder, for the cells that have to be decoded."""
         frame, padded, share = self._prepare(content, alpha, mask)
-        whole = torch.is_grad_enabled() or content.shape[-2] * content.shape[-1] <= WHOLE_PIXELS
-        features = self.encoder(padded) if whole else large.encode(self.encoder, padded, STRIDE)
+        learns = torch.is_grad_enabled() or torch.compiler.is_exporting()
+        whole = learns or content.shape[-2] * content.shape[-1] <= WHOLE_PIXELS
+        features = self.encoder(padded) if whole else large.encode(self.encoder, padded)
         region = self._region(content, frame, features, mask)
         cells, frame = frame.shrink(surroundings).focus(*features.shape[-2:])
         first, second = self.branches(features, share, whole)

@@ -54,6 +54,7 @@ def command(photo_folder, random_vgg, backbone_file, tmp_path):
             "steps": 6,
             "batch": 4,
             "mask_every": 1,
+            "steady_weight": 0,
             "warmup": 2,
             "workers": 0,
             "log_steps": 2,
