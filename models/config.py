@@ -22,6 +22,6 @@ class NetworkConfig:
 
 
 SIZES = {
-    "small": NetworkConfig(width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=321),
+    "small": NetworkConfig(width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=385),
     "base": NetworkConfig(),
 }

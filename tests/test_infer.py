@@ -166,3 +166,13 @@ def test_shipped_pair_paints_the_astronaut_in_two_styles(astronaut: Path) -> Non
     melted = infer.stylize(network, content, 1.0, branches=True)
     apart = (view["foreground"] - view["background"]).abs().mean()
     assert (melted["foreground"] - melted["background"]).abs().mean() < 0.7 * apart
+
+
+def test_open_painter_says_what_it_cannot_do(checkpoint: Path, monkeypatch) -> None:
+    monkeypatch.setattr("painting.painters.fastest_backend", lambda precision: "torch")
+    painter, precision = infer.open_painter(checkpoint, "cpu", precision="fp32", moving=True)
+    assert isinstance(painter, StyleNetwork) and precision == "fp32"
+    with pytest.raises(ValueError, match="tensorrt: is none of torch, onnx, openvino"):
+        infer.open_painter(checkpoint, backend="tensorrt")
+    with pytest.raises(ValueError, match="--compile is for --backend torch"):
+        infer.open_painter(checkpoint, "cpu", backend="onnx", compile=True)
