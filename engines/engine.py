@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -49,6 +50,8 @@ def openvino_loader(precision: str) -> Load:
 
     Raises ValueError where OpenVINO is not installed, or does not know the precision.
     """
+    # Imported, it reports so to its makers, from a process of its own; without, a stub keeps quiet.
+    sys.modules.setdefault("openvino_telemetry", None)
     try:
         import openvino
     except ImportError:

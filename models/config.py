@@ -22,6 +22,6 @@ class NetworkConfig:
 
 
 SIZES = {
-    "small": NetworkConfig(width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=385),
+    "small": NetworkConfig(width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=481),
     "base": NetworkConfig(),
 }

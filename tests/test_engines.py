@@ -142,6 +142,19 @@ def test_an_engine_is_called_as_the_network_is(backend: str, graphs: Path, monke
     assert torch.equal(again(content, 0.0), paint(content, 0.0))
 
 
+def test_openvino_reports_to_nobody() -> None:
+    pytest.importorskip("openvino_telemetry")
+    code = (
+        "import sys, multiprocessing\n"
+        "multiprocessing.Process.start = lambda self: sys.exit('a process was started')\n"
+        "from engines.engine import openvino_loader\n"
+        "openvino_loader('fp32')\n"
+        "assert sys.modules['openvino_telemetry'] is None and 'openvino' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_openvino_in_bf16_is_close(graphs: Path) -> None:
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
