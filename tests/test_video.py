@@ -201,6 +201,7 @@ class _Unpainted(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(()))
+        self.device = self.weight.device
 
     def forward(self, content, alpha, mask=None, swap=False):
         return content * self.weight
