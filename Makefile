@@ -17,8 +17,10 @@ demo: .venv/.stamp
 train-demo: .venv/.stamp
 	$(BIN)/python demo.py train --output $(DEMO)
 
+# A process for each file: OpenVINO, ONNX Runtime, PyTorch's compiler and FFmpeg, all at work in one
+# process for minutes, have ended in a segmentation fault twice.
 test: .venv/.stamp
-	$(BIN)/python -m pytest
+	for file in tests/test_*.py; do $(BIN)/python -m pytest $$file || exit 1; done
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .
