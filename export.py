@@ -85,11 +85,11 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
     network, header = load_checkpoint(args.checkpoint), read_header(args.checkpoint)
     ports = Ports(args.mask_input, args.mask_output, args.swap)
     kind = "fp16" if args.fp16 else "int8" if args.int8 else "fp32"
+    photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MOST]]
+    if not photos:
+        raise PictureError(f"{args.photos}: no pictures in this folder")
     with whole_file(path) as part:
         export_graph(network, part, ports, args.size, header)
-        photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MOST]]
-        if not photos:
-            raise PictureError(f"{args.photos}: no pictures in this folder")
         if args.fp16:
             to_fp16(part)
         if args.int8:

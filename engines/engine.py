@@ -1,9 +1,7 @@
 """Engines: a network's graph run by ONNX Runtime or OpenVINO, called as the network is."""
 
 import hashlib
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import Inspection, StyleNetwork
+from data.images import whole_file
+from models import Inspection, StyleNetwork, check_inputs
 
 from .graph import Ports, export_graph
 
@@ -130,7 +129,7 @@ class GraphEngine:
         swap: bool = False,
     ) -> Tensor:
         """As of `StyleNetwork`."""
-        return self._call(Ports(mask is not None, False, swap), content, alpha, mask)[0]
+        return self.paint(content, alpha, mask, swap)[0]
 
     def paint(
         self,
@@ -140,10 +139,13 @@ class GraphEngine:
         swap: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """As of `StyleNetwork`."""
-        if mask is not None:
-            return self(content, alpha, mask, swap), mask
-        stylized, region = self._call(Ports(False, True, swap), content, alpha)
-        return stylized, region
+        check_inputs(content, alpha, mask)
+        inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
+        inputs += [] if mask is None else [mask]
+        arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
+        run = self._run(Ports(mask is not None, mask is None, swap), tuple(content.shape[-2:]))
+        stylized, *learned = (torch.tensor(result) for result in run(arrays))
+        return stylized, learned[0] if mask is None else mask
 
     def inspect(
         self,
@@ -158,15 +160,6 @@ class GraphEngine:
         branches = [self(content, alpha, place, swap) for place in (everywhere, 1 - everywhere)]
         return Inspection(stylized, *branches, region)
 
-    def _call(
-        self, ports: Ports, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
-    ) -> list[Tensor]:
-        inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
-        inputs += [] if mask is None else [mask]
-        arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
-        run = self._run(ports, tuple(content.shape[-2:]))
-        return [torch.tensor(result) for result in run(arrays)]
-
     def _run(self, ports: Ports, size: tuple[int, int]) -> Run:
         graph = self._graph(ports, None if self.any_size else size)
         if graph not in self.runs:
@@ -179,14 +172,8 @@ class GraphEngine:
         name = "-".join([*marks, f"{size[1]}x{size[0]}" if size else "any"])
         path = self.folder / f"{name}.onnx"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=self.folder)
-            os.close(handle)
-            try:
-                export_graph(self.network, Path(part), ports, size)
-                Path(part).replace(path)
-            finally:
-                Path(part).unlink(missing_ok=True)
+            with whole_file(path) as part:
+                export_graph(self.network, part, ports, size)
         return path
 
 

@@ -74,7 +74,7 @@ def export_graph(
     else:
         example.append(None)
         free.append(None)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.export.export(
             Graph(network, ports).eval(), tuple(example), dynamic_shapes=tuple(free)
         )
@@ -94,9 +94,10 @@ def export_graph(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter speaks of its own optimisations; that is nothing to a user."""
-    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
+def quiet() -> Iterator[None]:
+    """Exporters speak of their own optimisations; that is nothing to a user."""
+    names = ("", "onnxscript", "onnx_ir", "torch.onnx")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:

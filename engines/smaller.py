@@ -1,17 +1,19 @@
 """Smaller graphs: half precision, and convolutions in 8 bits."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from .graph import quiet
+
 # Means over a whole picture, and differences of large numbers: half precision cannot hold them.
 FULL_PRECISION = ("ReduceMean", "ReduceSum", "ReduceLogSumExp", "Pow", "Resize")
 # In 8 bits a bundled photograph's painting moves by 1.0 / 255 on average if these are rounded, by
 # 0.3 more with the decoder, by 2 with the mask branch.
 RESIDUAL = ("network.shared", "network.branch")
+ERRORS = 3  # of ONNX Runtime's log: what it cannot fold into constants is nothing to a user
 SIZES_INPUT = 3  # of Resize
 
 
@@ -73,7 +75,7 @@ def _size_arithmetic(graph: onnx.GraphProto) -> list[str]:
 
 def to_int8(graph: Path, feeds: Iterable[Mapping[str, np.ndarray]]) -> None:
     """Turn the residual blocks' convolutions to 8 bits, ranges seen on `feeds`, inputs by name."""
-    from onnxruntime import quantization
+    from onnxruntime import quantization, set_default_logger_severity
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
@@ -87,7 +89,8 @@ def to_int8(graph: Path, feeds: Iterable[Mapping[str, np.ndarray]]) -> None:
         for node in onnx.load(graph).graph.node
         if node.op_type == "Conv" and node.input[1].startswith(RESIDUAL)
     ]
-    logging.getLogger().setLevel(logging.ERROR)
-    quantization.quantize_static(
-        graph, graph, Reader(), nodes_to_quantize=convolutions, per_channel=True
-    )
+    set_default_logger_severity(ERRORS)
+    with quiet():
+        quantization.quantize_static(
+            graph, graph, Reader(), nodes_to_quantize=convolutions, per_channel=True
+        )

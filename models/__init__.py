@@ -10,7 +10,7 @@ from .checkpoint import (
     shipped_checkpoints,
 )
 from .config import MARGIN, SIZES, NetworkConfig
-from .contract import Inspection, Painter
+from .contract import Inspection, Painter, check_inputs
 from .device import (
     PRECISIONS,
     keep_memory,
@@ -32,6 +32,7 @@ __all__ = [
     "Painter",
     "Steadier",
     "StyleNetwork",
+    "check_inputs",
     "git_revision",
     "keep_memory",
     "load_checkpoint",

@@ -134,6 +134,9 @@ def test_an_engine_is_called_as_the_network_is(backend: str, graphs: Path, monke
         paint.inspect(content, 0.2), network.inspect(content, 0.2), strict=True
     ):
         assert (found - right).abs().max() < 1e-4
+    for bad in ((content[..., :9], 0.0), (content, 2.0), (content, 0.0, mask[..., 1:])):
+        with pytest.raises(ValueError, match=r"smallest side|alpha must|mask must"):
+            paint(*bad)
     two = torch.rand(2, 3, 41, 60)  # another batch with the same engine
     assert (paint(two, 0.5) - network(two, 0.5)).abs().max() < 1e-4
     # Graphs are kept: another engine of the same network makes none.
@@ -205,6 +208,9 @@ def test_export_keeps_what_exists_and_nothing_that_differs(
     assert "not kept" in capsys.readouterr().err
     assert path.read_bytes() == before and list(tmp_path.glob("*.part")) == []
     assert export.main(["nothing", "-o", str(tmp_path / "new.onnx")]) == 2
+    argv = [str(checkpoint), "-o", str(tmp_path / "new.onnx"), "--photos", str(tmp_path / "none")]
+    assert export.main(argv) == 2
+    assert "no pictures in this folder" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         export.main([str(checkpoint), "--size", "12x300"])
     assert stop.value.code == 2

@@ -13,7 +13,7 @@ ALLOWED = {
     "models": set(),
     "losses": set(),
     "data": set(),
-    "engines": {"models"},
+    "engines": {"models", "data"},
     "metrics": {"models", "losses", "data", "painting"},
     "training": {"models", "losses", "data"},
     "painting": {"models", "data", "engines"},
