@@ -53,18 +53,7 @@ def parser() -> argparse.ArgumentParser:
                    help="fast_neural_style networks, for the naive pipeline")  # fmt: skip
     t.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
 
-    v = questions.add_parser("speed", help="how fast, beside the naive pipeline")
-    v.add_argument("--checkpoints", nargs="*", default=shipped_checkpoints(), metavar="CHECKPOINT",
-                   help="files or shipped names (default: all that ship)")  # fmt: skip
-    v.add_argument("--sizes", nargs="*", type=_wide, default=[(640, 360)], metavar="WxH",
-                   help="of pictures and clips (default: 640x360)")  # fmt: skip
-    v.add_argument("--seconds", type=float, default=5.0, help="for each row (default: 5)")
-    v.add_argument("--frames", type=_positive, default=90, help="of the clip (default: 90)")
-    v.add_argument("--compile", action="store_true", help="rows for torch.compile too")
-    v.add_argument("--train", nargs=argparse.REMAINDER, default=[], metavar="OPTION",
-                   help="at the end: train.py's options, for its speed")  # fmt: skip
-    v.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    v.add_argument("--json", type=Path, help="write every figure to this file")
+    _add_speed(questions)
 
     f = _question(questions, "figures", "the pictures that explain a pair")
     _add_photos(f, count=6)
@@ -85,6 +74,21 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--setting", choices=("network", "reference"), default="network",
                    help="the pair's objective on VGG16, or the reference one on VGG19")  # fmt: skip
     return p
+
+
+def _add_speed(questions: Any) -> None:
+    v = questions.add_parser("speed", help="how fast, beside the naive pipeline")
+    v.add_argument("--checkpoints", nargs="*", default=shipped_checkpoints(), metavar="CHECKPOINT",
+                   help="files or shipped names (default: all that ship)")  # fmt: skip
+    v.add_argument("--sizes", nargs="*", type=_wide, default=[(640, 360)], metavar="WxH",
+                   help="of pictures and clips (default: 640x360)")  # fmt: skip
+    v.add_argument("--seconds", type=float, default=5.0, help="for each row (default: 5)")
+    v.add_argument("--frames", type=_positive, default=90, help="of the clip (default: 90)")
+    v.add_argument("--compile", action="store_true", help="rows for torch.compile too")
+    v.add_argument("--train", nargs=argparse.REMAINDER, default=[], metavar="OPTION",
+                   help="at the end: train.py's options, for its speed")  # fmt: skip
+    v.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    v.add_argument("--json", type=Path, help="write every figure to this file")
 
 
 def _question(questions: Any, name: str, help: str) -> argparse.ArgumentParser:

@@ -67,9 +67,9 @@ def alone(work: Callable[..., T], *arguments: object) -> T:
         return pool.submit(work, *arguments).result()
 
 
-def megabytes() -> float:
-    """Peak memory of this process, or of its GPU."""
-    if torch.cuda.is_available():
+def megabytes(device: str) -> float:
+    """Peak memory of this process, or of the GPU that it uses."""
+    if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status")
     if status.exists():  # getrusage remembers what the parent had, across fork and exec
@@ -96,11 +96,11 @@ def time_pictures(way: Way, width: int, height: int, seconds: float) -> Timing:
     while sum(taken) < seconds or len(taken) < 3:
         began = time.perf_counter()
         paint()
-        if way.device != "cpu":
+        if way.device.startswith("cuda"):
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - began)
     median, p95 = (1000 * float(np.percentile(taken, share)) for share in (50, 95))
-    return Timing(median, p95, megabytes())
+    return Timing(median, p95, megabytes(way.device))
 
 
 def _pair(way: Way, content: Tensor) -> Callable[[], object]:
@@ -131,7 +131,9 @@ def time_clip(way: Way, clip: Path, output: Path) -> Journey:
     results = {"stylized": (output, 0.5)}
     paint_video(painter, clip, results, duration=0.2, precision=precision)  # warms up
     report = paint_video(painter, clip, results, precision=precision)
-    return Journey(report.frames, report.frames / report.seconds, report.busy, megabytes())
+    return Journey(
+        report.frames, report.frames / report.seconds, report.busy, megabytes(way.device)
+    )
 
 
 def write_clip(path: Path, width: int, height: int, frames: int) -> None:

@@ -1,6 +1,5 @@
 """How fast: the network alone, file to file, cold start, training; the naive pipeline beside it."""
 
-import os
 import re
 import subprocess
 import sys
@@ -85,7 +84,8 @@ def measure(
     found = Speeds(device)
     for name in checkpoints:
         network = load_checkpoint(name)
-        found.costs[name] = [counting.count(network, *size) for size in counting.SIZES]
+        counted = dict.fromkeys([*counting.SIZES, *sizes])
+        found.costs[name] = [counting.count(network, *size) for size in counted]
     everything = ways(checkpoints, device, compile)
     for precision in dict.fromkeys(way.precision for way in everything):
         found.machines[precision] = counting.measure_machine(device, PRECISIONS[precision])
@@ -131,7 +131,7 @@ def training_speed(options: Sequence[str], steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "train.py"), *options, "--output", f"{folder}/run"]
         command += ["--steps", str(steps), "--log-steps", str(max(steps // 3, 1))]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+        done = subprocess.run(command, capture_output=True, text=True)
     said = re.findall(r"([\d.]+) pictures/s", done.stdout + done.stderr)
     if done.returncode or not said:
         raise ValueError(f"train.py: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
@@ -179,8 +179,8 @@ def _header(*names: str) -> list[str]:
 def _picture_row(found: Speeds, way: Way, size: tuple[int, int], t: Timing) -> str:
     floor = "-"
     if way.checkpoint:
-        network = load_checkpoint(way.checkpoint)
-        least = found.machines[way.precision].floor(counting.count(network, *size))
+        cost = next(c for c in found.costs[way.checkpoint] if (c.width, c.height) == size)
+        least = found.machines[way.precision].floor(cost)
         floor = f"{100 * 1000 * least / t.median:.0f} %"
     ratios = [
         f"{other.median / t.median:.1f}"

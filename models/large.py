@@ -5,6 +5,7 @@ convolution but the last of a norm's way is reckoned again for the next norm; th
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,20 @@ STRIP = 64  # feature rows at a time
 Affine = tuple[Tensor, Tensor]  # scale and shift, (B, C, 1, 1) each
 
 
-def strips(height: int, size: int = STRIP, halo: int = HALO) -> Iterator[tuple[slice, slice]]:
-    """Rows to look at, and which of these are the strip's own; together every row once."""
-    for start in range(0, height, size):
-        top, end = max(start - halo, 0), min(start + size, height)
-        yield slice(top, min(end + halo, height)), slice(start - top, end - top)
+class Strip(NamedTuple):
+    """Some feature rows."""
+
+    look: slice  # rows to look at
+    own: slice  # the strip's own, among these
+    place: slice  # the strip's own, among all
+
+
+def strips(height: int, size: int | None = None) -> Iterator[Strip]:
+    """Every row once, in strips of `size` rows (None: STRIP) with HALO more on either side."""
+    for start in range(0, height, size or STRIP):
+        top, end = max(start - HALO, 0), min(start + (size or STRIP), height)
+        look = slice(top, min(end + HALO, height))
+        yield Strip(look, slice(start - top, end - top), slice(start, end))
 
 
 class Moments:
@@ -53,8 +63,8 @@ def encode(encoder: nn.Sequential, picture: Tensor) -> Tensor:
     channels, height, width = norms[-1].conv.out_channels, height // STRIDE, width // STRIDE
     features = picture.new_empty(batch, channels, height, width, dtype=torch.half)
     for layer in norms:
-        moments, done = Moments(), 0
-        for look, own in strips(height):
+        moments = Moments()
+        for look, own, place in strips(height):
             x = fold(picture[..., STRIDE * look.start : STRIDE * look.stop, :])
             for before, (scale, shift) in zip(norms, known, strict=False):
                 x = F.relu(torch.addcmul(shift, before.conv(x), scale))
@@ -63,11 +73,12 @@ def encode(encoder: nn.Sequential, picture: Tensor) -> Tensor:
             x = x[..., finer * own.start : finer * own.stop, :]
             moments.add(x)
             if layer is norms[-1]:
-                features[..., done : done + x.shape[-2], :] = x
-                done += x.shape[-2]
+                features[..., place, :] = x
         known.append(moments.affine(layer.scale, layer.shift))
-    for _, rows in _chunks(features):
-        rows.copy_(F.relu(torch.addcmul(known[-1][1], rows.float(), known[-1][0])))
+    scale, shift = known[-1]
+    for _, _, place in strips(height):
+        rows = features[..., place, :]
+        rows.copy_(F.relu(torch.addcmul(shift, rows.float(), scale)))
     return features
 
 
@@ -75,17 +86,18 @@ def residual(x: Tensor, steps: Sequence[tuple[nn.Conv2d, Tensor, Tensor]]) -> Te
     """A residual block on features `(B, C, h, w)`, by its `steps`: convolution, gamma, beta."""
     (first, gamma1, beta1), (second, gamma2, beta2) = steps
     moments = Moments()
-    for look, own in strips(x.shape[-2]):
+    for look, own, _ in strips(x.shape[-2]):
         moments.add(first(x[..., look, :].float())[..., own, :])
     scale, shift = moments.affine(gamma1, beta1)
     moments, y = Moments(), torch.empty_like(x)
-    for number, (look, own) in enumerate(strips(x.shape[-2])):
+    for look, own, place in strips(x.shape[-2]):
         part = F.relu(torch.addcmul(shift, first(x[..., look, :].float()), scale))
         part = second(part)[..., own, :]
         moments.add(part)
-        y[..., number * STRIP : number * STRIP + part.shape[-2], :] = part
+        y[..., place, :] = part
     scale, shift = moments.affine(gamma2, beta2)
-    for place, rows in _chunks(y):
+    for _, _, place in strips(x.shape[-2]):
+        rows = y[..., place, :]
         rows.copy_(x[..., place, :].float() + torch.addcmul(shift, rows.float(), scale))
     return y
 
@@ -95,15 +107,8 @@ def decode(paint: Callable[[Seen, Tensor], Tensor], seen: Seen, mask: Tensor, ro
     height, width = seen.first.shape[-2:]
     finer = mask.shape[-1] // width
     painted = []
-    for look, own in strips(height, rows):
+    for look, own, _ in strips(height, rows):
         part = Frame(look.stop - look.start, width, look.start)
         strip = paint(seen.part(part), part.finer(finer).cut(mask))
         painted.append(strip[..., STRIDE * own.start : STRIDE * own.stop, :])
     return torch.cat(painted, dim=2)
-
-
-def _chunks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Views of some rows after the other, and where they are."""
-    for start in range(0, x.shape[-2], STRIP):
-        place = slice(start, min(start + STRIP, x.shape[-2]))
-        yield place, x[..., place, :]

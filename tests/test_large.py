@@ -13,10 +13,11 @@ from tests.conftest import TINY
 @pytest.mark.parametrize("height", [1, 7, 8, 9, 16, 23])
 def test_strips_hold_every_row_once_with_its_neighbours(height: int) -> None:
     rows = torch.arange(height)
-    own = [rows[look][part] for look, part in large.strips(height, size=8, halo=2)]
+    own = [rows[look][part] for look, part, _ in large.strips(height, size=8)]
     assert torch.cat(own).tolist() == rows.tolist()
-    for look, part in large.strips(height, size=8, halo=2):
+    for look, part, place in large.strips(height, size=8):
         seen, mine = rows[look].tolist(), rows[look][part].tolist()
+        assert rows[place].tolist() == mine
         assert seen[0] == max(mine[0] - 2, 0) and seen[-1] == min(mine[-1] + 2, height - 1)
 
 
@@ -44,7 +45,6 @@ def test_a_picture_in_strips_is_as_the_whole(monkeypatch, finest: int, size: tup
         whole = network.inspect(content, 0.3)
         monkeypatch.setattr(network_module, "WHOLE_PIXELS", 1000)
         monkeypatch.setattr(large, "STRIP", 6)
-        monkeypatch.setattr(large.strips, "__defaults__", (6, large.HALO))
         parts = network.inspect(content, 0.3)
         with torch.autocast("cpu", torch.bfloat16):
             rough = network.inspect(content, 0.3)
