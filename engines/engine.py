@@ -14,7 +14,7 @@ from torch import Tensor
 from data.images import whole_file
 from models import Inspection, StyleNetwork, check_inputs
 
-from .graph import Ports, export_graph
+from .graph import Ports, export_graph, open_session
 
 GRAPH_VERSION = 1  # raised when graphs in a cache are not to be used again
 MOST_SIZES = 4  # of pictures, kept compiled
@@ -31,13 +31,11 @@ def fastest_backend(precision: str) -> str:
 
 def onnxruntime_loader(precision: str) -> Load:
     """ONNX Runtime, on the CPU. Raises ValueError for another precision than fp32."""
-    import onnxruntime
-
     if precision not in ("auto", "fp32"):
         raise ValueError(f"--backend onnx computes in fp32, not {precision}")
 
     def load(graph: Path) -> Run:
-        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        session = open_session(graph)
         names = [port.name for port in session.get_inputs()]
         return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))
 
@@ -172,6 +170,8 @@ class GraphEngine:
         name = "-".join([*marks, f"{size[1]}x{size[0]}" if size else "any"])
         path = self.folder / f"{name}.onnx"
         if not path.exists():
+            what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
+            print(f"making the graph for {what}, once: some seconds", file=sys.stderr)
             with whole_file(path) as part:
                 export_graph(self.network, part, ports, size)
         return path

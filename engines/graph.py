@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,11 @@ from torch.export import Dim
 
 from models import StyleNetwork
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 OPSET = 18  # the first whose Resize reduces without aliasing
+ERRORS = 3  # of ONNX Runtime's log: what it cannot fold into constants is nothing to a user
 EXAMPLE = (2, 107, 141)  # batch, height, width: nothing that a dimension could be mistaken for
 
 
@@ -91,6 +95,15 @@ def export_graph(
         entry = model.metadata_props.add()
         entry.key, entry.value = "duostyle", json.dumps(header)
     path.write_bytes(model.SerializeToString())
+
+
+def open_session(graph: Path) -> "onnxruntime.InferenceSession":
+    """A graph in ONNX Runtime, on the CPU."""
+    import onnxruntime  # slow to import, and painting by PyTorch does without
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager

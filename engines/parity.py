@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from models import StyleNetwork
 
-from .graph import Ports
+from .graph import Ports, open_session
 
 SIZES = ((16, 16), (67, 41), (144, 200), (255, 257), (360, 640))  # height, width
 ALPHAS = (0.0, 0.5, 1.0)
@@ -48,9 +48,7 @@ def compare(
     `photos`: one or more, `(1, 3, H, W)` in [0, 1]. Raises ValueError where the graph's results
     have another size, or are not finite.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = open_session(graph)
     largest, means = 0.0, []
     for height, width in [size] if size else SIZES:
         pictures = _batch(photos, height, width)

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from .graph import quiet
+from .graph import ERRORS, quiet
 
 # Means over a whole picture, and differences of large numbers: half precision cannot hold them.
 FULL_PRECISION = ("ReduceMean", "ReduceSum", "ReduceLogSumExp", "Pow", "Resize")
 # In 8 bits a bundled photograph's painting moves by 1.0 / 255 on average if these are rounded, by
 # 0.3 more with the decoder, by 2 with the mask branch.
 RESIDUAL = ("network.shared", "network.branch")
-ERRORS = 3  # of ONNX Runtime's log: what it cannot fold into constants is nothing to a user
 SIZES_INPUT = 3  # of Resize
 
 
