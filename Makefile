@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 DEMO = outputs/demo
 
-.PHONY: demo train-demo test lint clean
+.PHONY: demo train-demo web web-build test lint clean
 
 .venv/.stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -17,9 +17,27 @@ demo: .venv/.stamp
 train-demo: .venv/.stamp
 	$(BIN)/python demo.py train --output $(DEMO)
 
+web: web-build
+	$(BIN)/python web/serve.py
+
+web-build: web/dist/.stamp
+
+web/node_modules/.stamp: web/package.json
+	cd web && npm install --no-audit --no-fund --loglevel=error
+	touch $@
+
+web/public/.stamp: .venv/.stamp web/bundle.py $(wildcard checkpoints/* engines/*.py models/*.py)
+	$(BIN)/python web/bundle.py
+	touch $@
+
+web/dist/.stamp: web/node_modules/.stamp web/public/.stamp web/index.html web/vite.config.js $(wildcard web/src/* web/public/*.*)
+	cd web && npm run --silent types && npm run --silent build
+	touch $@
+
 # A process for each file: OpenVINO, ONNX Runtime, PyTorch's compiler and FFmpeg, all at work in one
 # process for minutes, have ended in a segmentation fault twice.
-test: .venv/.stamp
+# The page is built for its tests where there is something to build and to show it with.
+test: .venv/.stamp $(if $(and $(shell command -v npm),$(shell command -v chromium)),web-build)
 	for file in tests/test_*.py; do $(BIN)/python -m pytest $$file || exit 1; done
 
 lint: .venv/.stamp
@@ -27,4 +45,5 @@ lint: .venv/.stamp
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info web/node_modules web/dist web/public/models \
+		web/public/paintings web/public/.stamp

@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     mask.add_argument("--mask-input", action="store_true",
                       help="take mask (B, 1, H, W), 1 = foreground")  # fmt: skip
     mask.add_argument("--mask-output", action="store_true", help="give the mask too")
+    mask.add_argument("--mask-alone", action="store_true",
+                      help="content to mask only, beside a graph with --mask-input")  # fmt: skip
     p.add_argument("--swap", action="store_true", help="exchange the styles")
     smaller = p.add_mutually_exclusive_group()
     smaller.add_argument("--fp16", action="store_true", help="half precision: half the size")
@@ -73,8 +75,8 @@ def feeds(
         content = resize(photo, size or long_side(tuple(photo.shape[-2:]), CALIBRATION_SIDE))
         mask = (content[:, :1] > 0.5).float()
         for alpha in (0.0, 1.0):
-            given = (content, torch.tensor([alpha]), mask)
-            yield dict(zip(ports.inputs(), (value.numpy() for value in given), strict=False))
+            given = ports.pick((content, torch.tensor([alpha]), mask))
+            yield dict(zip(ports.inputs(), (value.numpy() for value in given), strict=True))
 
 
 def export(args: argparse.Namespace, path: Path) -> Parity:
@@ -83,7 +85,7 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
     Raises ValueError where it is further than its precision allows: nothing is kept then.
     """
     network, header = load_checkpoint(args.checkpoint), read_header(args.checkpoint)
-    ports = Ports(args.mask_input, args.mask_output, args.swap)
+    ports = Ports(args.mask_input, args.mask_output, args.swap, args.mask_alone)
     kind = "fp16" if args.fp16 else "int8" if args.int8 else "fp32"
     photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MOST]]
     if not photos:

@@ -3,20 +3,22 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from models import StyleNetwork
+from models import Painter, StyleNetwork
 
 if TYPE_CHECKING:
     import onnxruntime
+
+T = TypeVar("T")
 
 OPSET = 18  # the first whose Resize reduces without aliasing
 ERRORS = 3  # of ONNX Runtime's log: what it cannot fold into constants is nothing to a user
@@ -30,14 +32,31 @@ class Ports:
     takes_mask: bool = False  # input `mask`, instead of the learned one
     gives_mask: bool = False  # output `mask`
     swap: bool = False  # the foreground in style 2
+    mask_alone: bool = False  # `content` to `mask`: what finds the foreground, not what paints
 
     def inputs(self) -> list[str]:
         """Names of the inputs in order."""
+        if self.mask_alone:
+            return ["content"]
         return ["content", "alpha", *["mask"] * self.takes_mask]
 
     def outputs(self) -> list[str]:
         """Names of the outputs in order."""
+        if self.mask_alone:
+            return ["mask"]
         return ["stylized", *["mask"] * self.gives_mask]
+
+    def pick(self, given: Sequence[T]) -> list[T]:
+        """Of content, alpha and mask, those that are inputs."""
+        return list(given[: len(self.inputs())])
+
+    def run(
+        self, painter: Painter, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The outputs in order, by a network or another engine. Arguments as for its `paint`."""
+        stylized, mask = painter.paint(content, alpha, mask if self.takes_mask else None, self.swap)
+        named = {"stylized": stylized, "mask": mask}
+        return tuple(named[name] for name in self.outputs())
 
 
 class Graph(nn.Module):
@@ -48,11 +67,10 @@ class Graph(nn.Module):
         self.network, self.ports = network, ports
 
     def forward(
-        self, content: Tensor, alpha: Tensor, mask: Tensor | None = None
+        self, content: Tensor, alpha: Tensor | float = 0.0, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """`content`: `(B, 3, H, W)` in [0, 1]; `alpha`: `(B,)`; `mask`: `(B, 1, H, W)`."""
-        results = self.network.paint(content, alpha, mask, self.ports.swap)
-        return results if self.ports.gives_mask else results[:1]
+        return self.ports.run(self.network, content, alpha, mask)
 
 
 def export_graph(
@@ -69,15 +87,10 @@ def export_graph(
     Raises OSError where the file cannot be written.
     """
     batch, height, width = EXAMPLE if size is None else (EXAMPLE[0], *size)
-    example = [torch.rand(batch, 3, height, width), torch.rand(batch)]
     sides = {} if size else {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
-    free: list[dict[int, Any] | None] = [{0: Dim.DYNAMIC, **sides}, {0: Dim.DYNAMIC}]
-    if ports.takes_mask:
-        example.append(torch.rand(batch, 1, height, width))
-        free.append({0: Dim.DYNAMIC, **sides})
-    else:
-        example.append(None)
-        free.append(None)
+    picture = torch.rand(batch, 3, height, width)
+    example = ports.pick([picture, torch.rand(batch), picture[:, :1]])
+    free = ports.pick([{0: Dim.DYNAMIC, **sides}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, **sides}])
     with quiet(), torch.no_grad():
         program = torch.export.export(
             Graph(network, ports).eval(), tuple(example), dynamic_shapes=tuple(free)

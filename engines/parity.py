@@ -52,14 +52,12 @@ def compare(
     largest, means = 0.0, []
     for height, width in [size] if size else SIZES:
         pictures = _batch(photos, height, width)
-        given = [pictures, torch.tensor(ALPHAS)]
-        if ports.takes_mask:
-            given.append((pictures[:, :1] > 0.5).float())
-        arrays = [value.numpy() for value in given]
+        given = (pictures, torch.tensor(ALPHAS), (pictures[:, :1] > 0.5).float())
+        arrays = [value.numpy() for value in ports.pick(given)]
         found = session.run(None, dict(zip(ports.inputs(), arrays, strict=True)))
         with torch.inference_mode():
-            expected = network.paint(*given, swap=ports.swap)
-        for array, tensor in zip(found, expected, strict=False):
+            expected = ports.run(network, *given)
+        for array, tensor in zip(found, expected, strict=True):
             apart = np.abs(array - tensor.numpy())
             if apart.shape != tuple(tensor.shape) or not np.isfinite(apart).all():
                 raise ValueError(f"{graph}: gives {array.shape} for {tuple(tensor.shape)}")

@@ -7,7 +7,6 @@ from .checkpoint import (
     read_header,
     resolve,
     save_checkpoint,
-    shipped_checkpoints,
 )
 from .config import MARGIN, SIZES, NetworkConfig
 from .contract import Inspection, Painter, check_inputs
@@ -20,19 +19,23 @@ from .device import (
 )
 from .mask import pretrained_backbone
 from .network import StyleNetwork
+from .shipped import SMALL, Painting, describe, shipped_checkpoints
 from .steady import Steadier
 
 __all__ = [
     "MARGIN",
     "PRECISIONS",
     "SIZES",
+    "SMALL",
     "CheckpointError",
     "Inspection",
     "NetworkConfig",
     "Painter",
+    "Painting",
     "Steadier",
     "StyleNetwork",
     "check_inputs",
+    "describe",
     "git_revision",
     "keep_memory",
     "load_checkpoint",

@@ -15,21 +15,16 @@ from torch import Tensor
 
 from .config import NetworkConfig
 from .network import StyleNetwork
+from .shipped import SHIPPED, shipped_checkpoints
 
 # 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels
 FORMAT_VERSION = 4
-SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 
 Header = dict[str, Any]
 
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be used, in one line that names the file and the remedy."""
-
-
-def shipped_checkpoints() -> list[str]:
-    """Bare names of the pairs that come with the project; the first is the default."""
-    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
 def resolve(path_or_name: str | Path) -> Path:

@@ -1,0 +1,432 @@
+"""The page in headless Chromium: what somebody sees who opens it, against PyTorch."""
+
+import base64
+import gzip
+import io
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.images import read_picture
+from models import load_checkpoint
+from tests.conftest import ROOT
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+WEB = ROOT / "web"
+DIST = WEB / "dist"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+PAIR = "straw_hat-cypresses-small"
+QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--disable-quic", "--no-first-run"]  # fmt: skip
+PATIENCE = 60_000  # milliseconds
+BUDGET = 300_000  # bytes, compressed, besides ONNX Runtime's files and the models
+CAMERA = (160, 96)  # pixels
+
+if not CHROMIUM:
+    pytest.skip("needs Chromium, which is not installed", allow_module_level=True)
+if not (DIST / "index.html").exists():
+    pytest.skip("the page is not built: make web-build", allow_module_level=True)
+
+
+@contextmanager
+def serve(folder: Path, isolates: bool = True) -> Iterator[str]:
+    """The address of a folder that is served meanwhile."""
+    from web.serve import make_server
+
+    server = make_server(folder, isolates=isolates)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://localhost:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serve(DIST) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip that Chromium takes for a camera: a bright square that moves over a grey ground."""
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    width, height = CAMERA
+    with path.open("wb") as file:
+        file.write(b"YUV4MPEG2 W%d H%d F30:1 Ip A1:1 C420jpeg\n" % CAMERA)
+        for number in range(16):
+            light = np.full((height, width), 90, np.uint8)
+            light[20:60, 4 * number : 4 * number + 40] = 220
+            colour = np.full((height // 2, width // 2), 128, np.uint8)
+            file.write(b"FRAME\n" + light.tobytes() + 2 * colour.tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def launch(camera: Path) -> Iterator[Callable[..., object]]:
+    """Browsers with and without a camera."""
+    made = {}
+    with sync_api.sync_playwright() as playwright:
+
+        def of(*flags: str) -> object:
+            if flags not in made:
+                made[flags] = playwright.chromium.launch(
+                    executable_path=CHROMIUM, args=[*QUIET, *flags]
+                )
+            return made[flags]
+
+        yield of
+
+
+@pytest.fixture(scope="module")
+def browser(launch, camera):
+    return launch(
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+    )
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page as it opens, the sample painted. What it complains of fails the test."""
+    with opened(browser, address) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser, address: str):
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and complaints.append(line.text))
+    page.goto(address)
+    wait_painted(page, 1)
+    yield page
+    context.close()
+    assert not complaints
+
+
+def painted(page) -> int:
+    """How many pictures the page has painted."""
+    return int(page.evaluate("Number(document.body.dataset.painted ?? 0)"))
+
+
+def wait_painted(page, count: int) -> None:
+    page.wait_for_function(f"Number(document.body.dataset.painted) >= {count}")
+
+
+def wait_size(page, size: str) -> None:
+    """Wait for a picture of that size, painted after everything asked for until now."""
+    page.wait_for_function(f"document.body.dataset.size === '{size}'")
+
+
+def shown(page) -> np.ndarray:
+    """The canvas: `(H, W, 3)` in [0, 1]."""
+    data = page.evaluate("document.getElementById('picture').toDataURL('image/png')")
+    image = Image.open(io.BytesIO(base64.b64decode(data.split(",")[1])))
+    return np.asarray(image.convert("RGB"), np.float32) / 255
+
+
+def turn(page, alpha: float) -> None:
+    """Set the slider, and wait until the still is painted at its full size."""
+    before = painted(page)
+    page.locator("#alpha").fill(str(alpha))
+    wait_painted(page, before + 2)  # quickly, then well
+    wait_size(page, "512x512")
+
+
+def by_pytorch(astronaut: Path, alpha: float, swap: bool = False) -> np.ndarray:
+    content = read_picture(astronaut).pixels[None]
+    with torch.inference_mode():
+        stylized = load_checkpoint(PAIR)(content, alpha, swap=swap)
+    return stylized[0].permute(1, 2, 0).numpy()
+
+
+def test_sample_is_painted_as_by_pytorch_at_every_alpha(page, astronaut) -> None:
+    assert page.get_attribute("#status", "data-engine").startswith("WASM")
+    for alpha in (0.0, 0.5, 1.0):
+        if alpha:
+            turn(page, alpha)
+        assert np.abs(shown(page) - by_pytorch(astronaut, alpha)).mean() < 2 / 255
+
+
+def test_slider_paints_while_it_moves_and_obeys_the_keyboard(page) -> None:
+    before, count = shown(page), painted(page)
+    page.focus("#alpha")
+    page.keyboard.press("End")
+    wait_painted(page, count + 1)  # not settled yet: a smaller picture, at once
+    assert page.inner_text("#value") == "1.00"
+    wait_painted(page, count + 2)
+    wait_size(page, "512x512")
+    assert np.abs(shown(page) - before).mean() > 5 / 255
+
+
+def test_swap_exchanges_the_styles(page, astronaut) -> None:
+    before = painted(page)
+    page.click("#swap")
+    wait_painted(page, before + 1)
+    assert np.abs(shown(page) - by_pytorch(astronaut, 0.0, swap=True)).mean() < 2 / 255
+    assert page.inner_text("#wears").startswith("People and things: Wheat Field")
+
+
+def test_mask_is_laid_over_and_taken_away(page) -> None:
+    plain = shown(page)
+    page.click("#mask")
+    over = shown(page)
+    face, sky = np.s_[100:140, 200:240], np.s_[20:60, 330:390]
+    assert np.abs(over[face] - plain[face]).max() < 0.02
+    assert over[sky].max() < 0.05 < plain[sky].mean()
+    page.click("#mask")
+    assert np.array_equal(shown(page), plain)
+
+
+def test_holding_shows_the_photograph(page, astronaut) -> None:
+    result = shown(page)
+    photo = read_picture(astronaut).pixels.permute(1, 2, 0).numpy()
+    button = page.locator("#compare")
+    button.dispatch_event("pointerdown")
+    assert np.abs(shown(page) - photo).mean() < 2 / 255
+    button.dispatch_event("pointerup")
+    assert np.array_equal(shown(page), result)
+    button.focus()
+    page.keyboard.down(" ")
+    assert np.abs(shown(page) - photo).mean() < 2 / 255
+    page.keyboard.up(" ")
+    assert np.array_equal(shown(page), result)
+
+
+def test_picture_is_saved(page, tmp_path) -> None:
+    with page.expect_download() as download:
+        page.click("#save")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name == "duostyle-straw_hat-cypresses-0.00.png"
+    saved = np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
+    assert np.array_equal(saved, shown(page))
+
+
+def test_camera_is_painted_live_and_recorded(page, tmp_path) -> None:
+    before = painted(page)
+    page.click("#camera")
+    page.wait_for_function("document.getElementById('status').textContent.includes('frames/s')")
+    wait_painted(page, before + 5)
+    first = shown(page)
+    page.click("#record")
+    wait_painted(page, painted(page) + 12)
+    assert np.abs(shown(page) - first).mean() > 1 / 255  # the square has moved on
+    with page.expect_download() as download:
+        page.click("#record")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    with av.open(str(path)) as clip:
+        frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    assert len(frames) > 3
+    assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1
+    assert all(frame.shape == frames[0].shape for frame in frames)
+
+
+def test_memory_is_steady_over_200_frames(page) -> None:
+    page.click("#camera")
+    # One size: a larger picture may take more.
+    page.click("#record")
+    wait_painted(page, painted(page) + 30)
+
+    def held() -> float:
+        # Of the page and both workers, after a collection.
+        return page.evaluate("performance.measureUserAgentSpecificMemory().then((m) => m.bytes)")
+
+    def resident() -> int:
+        return sum(map(resident_bytes, chromium_processes()))
+
+    script, whole = held(), resident()
+    wait_painted(page, painted(page) + 200)
+    assert held() - script < 8e6  # one frame's planes a frame would be 37 MB and more
+    assert resident() - whole < 80e6
+
+
+def chromium_processes() -> list[Path]:
+    """Those started by this process, by what Linux says of them."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs Linux' /proc")
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue  # ended meanwhile
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return [Path("/proc") / str(pid) for pid in ours - {os.getpid()}]
+
+
+def resident_bytes(process: Path) -> int:
+    try:
+        return int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0  # ended meanwhile
+
+
+def test_video_file_is_painted_and_pauses(page, tmp_path) -> None:
+    path = tmp_path / "clip.webm"
+    with av.open(str(path), "w") as clip:
+        stream = clip.add_stream("libvpx", rate=Fraction(10), options={"deadline": "realtime"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number in range(20):
+            pixels = np.full((64, 96, 3), 60, np.uint8)
+            pixels[:, 4 * number : 4 * number + 16] = 230
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
+        clip.mux(stream.encode())
+    before = painted(page)
+    page.set_input_files("#file", path)
+    wait_painted(page, before + 5)
+    wait_size(page, "96x64")
+    page.click("#pause")
+    page.wait_for_timeout(1000)
+    still = painted(page)
+    page.wait_for_timeout(500)
+    assert painted(page) == still
+    page.locator("#alpha").fill("1")  # a paused video obeys the dial too
+    wait_painted(page, still + 1)
+
+
+def test_dropped_picture_is_painted_in_its_shape(page) -> None:
+    pixels = np.zeros((101, 67, 3), np.uint8)
+    pixels[20:80, 20:50] = 200
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    data = base64.b64encode(file.getvalue()).decode()
+    page.evaluate(
+        """(data) => {
+          const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], "small.png", { type: "image/png" }));
+          dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }""",
+        data,
+    )
+    wait_size(page, "67x101")
+    assert shown(page).shape == (101, 67, 3)
+
+
+@pytest.mark.parametrize("kind", ["image/png", "video/mp4"])
+def test_broken_file_gets_its_message_and_costs_nothing(page, kind) -> None:
+    before = shown(page)
+    page.set_input_files("#file", {"name": "broken.bin", "mimeType": kind, "buffer": b"no picture"})
+    page.wait_for_function("document.getElementById('message').textContent.includes('broken.bin')")
+    assert "neither as a picture nor as a video" in page.inner_text("#message")
+    assert np.array_equal(shown(page), before)
+
+
+def test_missing_and_forbidden_cameras_get_their_messages(launch, address, camera) -> None:
+    with opened(launch(), address) as page:
+        page.click("#camera")
+        page.wait_for_function("document.getElementById('message').textContent.includes('amera')")
+        assert "No camera was found" in page.inner_text("#message")
+    with opened(launch("--use-fake-device-for-media-stream", "--deny-permission-prompts"),
+                address) as page:  # fmt: skip
+        page.click("#camera")
+        page.wait_for_function("document.getElementById('message').textContent.includes('llow')")
+        assert "may not be used" in page.inner_text("#message")
+
+
+def test_page_works_without_network_once_loaded(browser, address) -> None:
+    with opened(browser, address) as page:
+        page.context.set_offline(True)
+        page.reload()
+        wait_painted(page, 1)
+        assert np.abs(shown(page) - 0.5).mean() > 0.01
+
+
+def test_models_that_cannot_be_had_are_said_so(browser, address) -> None:
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.route("**/*.onnx", lambda route: route.abort())
+    page.goto(address)
+    page.wait_for_function("document.getElementById('message').textContent.includes('network')")
+    context.close()
+
+
+def test_host_without_headers_gets_threads_all_the_same(browser) -> None:
+    with serve(DIST, isolates=False) as url, opened(browser, url) as page:
+        assert page.evaluate("crossOriginIsolated")
+
+
+def test_fits_phones_names_its_controls_and_loads_little(page) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    for button in page.locator("button:visible").all():
+        box = button.bounding_box()
+        assert button.inner_text().strip()
+        assert box["height"] >= 44
+        assert box["x"] + box["width"] <= 320
+    reached = set()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
+    assert {"alpha", "pair", "open", "camera", "sample", "swap", "mask", "compare", "save",
+            "record"} <= reached  # fmt: skip
+    assert page.locator("#alpha").evaluate("(e) => e.labels.length") == 1
+
+
+def test_page_is_small() -> None:
+    files = [
+        path
+        for path in DIST.rglob("*")
+        if path.is_file() and path.suffix not in (".onnx", ".wasm") and "ort" not in path.name
+    ]
+    assert {"index.html", "pairs.json", "sample.jpg"} <= {path.name for path in files}
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) < BUDGET
+
+
+def test_asks_nobody_else(browser, address) -> None:
+    context = browser.new_context()
+    asked = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = context.new_page()
+    page.goto(address)
+    wait_painted(page, 1)
+    context.close()
+    assert asked
+    assert all(url.startswith((address, "blob:", "data:")) for url in asked)
+
+
+def test_pace_keeps_up(browser) -> None:
+    with serve(WEB) as url:
+        page = browser.new_page()
+        page.goto(f"{url}package.json")  # any page of that origin
+        run = """async ([milliseconds, frames]) => {
+          const { Pace } = await import("/src/pace.js");
+          const pace = new Pace();
+          for (let i = 0; i < frames; i++) pace.took(milliseconds);
+          return [pace.side, pace.size(1280, 720), pace.size(64, 48)];
+        }"""
+        assert page.evaluate(run, [1000 / 18, 90]) == [256, [336, 192], [64, 48]]  # keeps up
+        slow, _, tiny = page.evaluate(run, [200, 15])
+        # A third of the aim, and a fifth more is wanted: 3.6 times fewer pixels.
+        assert slow == 16 * int(256 * (1 / 3 / 1.2) ** 0.5 / 16)
+        assert tiny == [64, 48]
+        fast, size, _ = page.evaluate(run, [1000 / 60, 15])
+        assert fast > 256
+        assert size[0] % 16 == size[1] % 16 == 0
+        cores = "import('/src/pace.js').then((m) => [m.shareCores(2, true), m.shareCores(8, true)])"
+        two, eight = page.evaluate(cores)
+        assert (two["paint"], two["mask"]) == (2, 1)
+        assert eight["paint"] + eight["mask"] == 8
+        alone = "import('/src/pace.js').then((m) => m.shareCores(8, false).paint)"
+        assert page.evaluate(alone) == 1
+        page.close()

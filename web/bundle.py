@@ -1,0 +1,76 @@
+"""Models, paintings and the sample, made for the page: `python web/bundle.py`."""
+
+import hashlib
+import json
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+WEB = Path(__file__).resolve().parent
+ROOT = WEB.parent
+sys.path.insert(0, str(ROOT))
+
+from data.images import whole_file  # noqa: E402
+from engines.browser import for_browsers  # noqa: E402
+from engines.graph import Ports, export_graph  # noqa: E402
+from models import (  # noqa: E402
+    SMALL,
+    describe,
+    load_checkpoint,
+    read_header,
+    shipped_checkpoints,
+)
+
+PUBLIC = WEB / "public"
+SAMPLE = ROOT / "assets" / "photos" / "astronaut.jpg"
+STYLES = ROOT / "assets" / "styles"
+THUMBNAIL = (180, 240)  # pixels
+PARTS = {"mask": Ports(mask_alone=True), "paint": Ports(takes_mask=True)}
+
+
+def export_part(name: str, part: str, folder: Path) -> str:
+    """Write one of a pair's two graphs; returns its file's name, which changes with its content."""
+    scratch = folder / f"{name}-{part}.part"
+    export_graph(load_checkpoint(name), scratch, PARTS[part])
+    for_browsers(scratch)
+    digest = hashlib.sha256(scratch.read_bytes()).hexdigest()[:8]
+    return scratch.rename(folder / f"{name}-{part}.{digest}.onnx").name
+
+
+def thumbnail(painting: Path, folder: Path) -> str:
+    """Write a small picture of a painting; returns its file's name."""
+    path = folder / f"{painting.stem}.jpg"
+    with Image.open(painting) as image, whole_file(path) as part:
+        ImageOps.fit(image.convert("RGB"), THUMBNAIL).save(part, format="JPEG", quality=80)
+    return path.name
+
+
+def bundle(public: Path = PUBLIC) -> None:
+    """Write models, paintings, their list and the sample into the page's folder."""
+    models, paintings = public / "models", public / "paintings"
+    shutil.rmtree(models, ignore_errors=True)
+    for folder in (models, paintings):
+        folder.mkdir(parents=True, exist_ok=True)
+    pairs = []
+    for name in [name for name in shipped_checkpoints() if name.endswith(SMALL)]:
+        entry: dict[str, object] = {"name": name.removesuffix(SMALL)}
+        styles = [style["file"] for style in read_header(name)["styles"]]
+        for role, painting, file in zip(
+            ("foreground", "background"), describe(name), styles, strict=True
+        ):
+            entry[role] = asdict(painting) | {
+                "picture": f"./paintings/{thumbnail(STYLES / file, paintings)}"
+            }
+        entry |= {part: f"./models/{export_part(name, part, models)}" for part in PARTS}
+        pairs.append(entry)
+        print(f"{name}: exported")
+    shutil.copyfile(SAMPLE, public / "sample.jpg")
+    with whole_file(public / "pairs.json") as part:
+        part.write_text(json.dumps(pairs, indent=1))
+
+
+if __name__ == "__main__":
+    bundle()

@@ -1,0 +1,148 @@
+// The two networks of a pair, each in a worker of its own: one finds the foreground, one paints.
+
+import { shareCores } from "./pace.js";
+
+/** @typedef {ImageBitmap | VideoFrame} Frame */
+/** @typedef {{title: string, artist: string, year: string, picture: string}} Painting */
+/**
+ * @typedef {{name: string, foreground: Painting, background: Painting, mask: string, paint: string}} Pair
+ * `mask`, `paint`: addresses of the ONNX files
+ */
+
+class Worked {
+  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
+  #waiting = new Map();
+  #sent = 0;
+
+  constructor() {
+    this.#worker.onmessage = ({ data: { id, value, error } }) => {
+      const call = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error === undefined) call?.resolve(value);
+      else call?.reject(new Error(error));
+    };
+    this.#worker.onerror = (event) => this.#fail(new Error(event.message || "the worker did not start"));
+  }
+
+  /**
+   * @param {string} task
+   * @param {Record<string, any>} given
+   * @param {Transferable[]} transfer
+   * @returns {Promise<any>}
+   */
+  call(task, given, transfer = []) {
+    const id = this.#sent++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, task, given }, { transfer });
+    });
+  }
+
+  end() {
+    this.#worker.terminate();
+    this.#fail(new Error("ended"));
+  }
+
+  /** @param {Error} error */
+  #fail(error) {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+export class Painter {
+  #finds = new Worked();
+  #paints = new Worked();
+
+  /**
+   * @param {"webgpu" | "wasm"} provider
+   * @param {{paint: number, mask: number, rest: number}} cores
+   */
+  constructor(provider, cores) {
+    this.provider = provider;
+    this.cores = cores;
+  }
+
+  /**
+   * Load a pair's networks, on the graphics card if that is wanted and works.
+   * Rejects where a file cannot be loaded.
+   * @param {Pair} pair
+   * @param {"webgpu" | "wasm"} provider
+   * @returns {Promise<Painter>}
+   */
+  static async open(pair, provider) {
+    const cores = shareCores(navigator.hardwareConcurrency || 1, self.crossOriginIsolated);
+    const painter = new Painter(provider, cores);
+    const [mask, paint] = [pair.mask, pair.paint].map((path) => new URL(path, document.baseURI).href);
+    try {
+      await Promise.all([
+        painter.#finds.call("open", { model: mask, provider, threads: cores.mask }),
+        painter.#paints.call("open", { model: paint, provider, threads: cores.paint }),
+      ]);
+      if (provider === "webgpu") await painter.#try();
+      return painter;
+    } catch (error) {
+      painter.end();
+      if (provider === "webgpu") return Painter.open(pair, "wasm");
+      throw error;
+    }
+  }
+
+  /** Paint a small grey picture: drivers fail when they run, not when they load. */
+  async #try() {
+    const [width, height] = [64, 64];
+    const grey = () => createImageBitmap(new ImageData(width, height));
+    await this.follow(await this.find(await grey(), width, height));
+    (await this.paint(await grey(), { width, height, alpha: 0, swap: false })).close();
+  }
+
+  /**
+   * The foreground of a frame, white on black; the frame is closed.
+   * @param {Frame} frame
+   * @param {number} width
+   * @param {number} height
+   * @returns {Promise<ImageBitmap>}
+   */
+  find(frame, width, height) {
+    return this.#finds.call("find", { frame, width, height }, [frame]);
+  }
+
+  /**
+   * Paint by this mask from now on.
+   * @param {ImageBitmap} mask stays the caller's
+   * @returns {Promise<void>}
+   */
+  follow(mask) {
+    return this.#paints.call("follow", { mask });
+  }
+
+  /**
+   * Paint a frame, which is closed, or without one the last again.
+   * @param {Frame | null} frame
+   * @param {{width: number, height: number, alpha: number, swap: boolean}} settings
+   * @returns {Promise<ImageBitmap>}
+   */
+  paint(frame, settings) {
+    return this.#paints.call("paint", { frame, ...settings }, frame ? [frame] : []);
+  }
+
+  /** Give threads and memory back. */
+  end() {
+    this.#finds.end();
+    this.#paints.end();
+  }
+}
+
+/**
+ * What paints fastest here: the graphics card where there is a real one.
+ * @returns {Promise<"webgpu" | "wasm">}
+ */
+export async function bestProvider() {
+  const wanted = new URLSearchParams(location.search).get("provider");
+  if (wanted === "webgpu" || wanted === "wasm") return wanted;
+  if (!("gpu" in navigator)) return "wasm";
+  const gpu = /** @type {any} */ (navigator).gpu;
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  return adapter && !adapter.info?.isFallbackAdapter ? "webgpu" : "wasm";
+}
