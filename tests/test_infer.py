@@ -176,3 +176,13 @@ def test_open_painter_says_what_it_cannot_do(checkpoint: Path, monkeypatch) -> N
         infer.open_painter(checkpoint, backend="tensorrt")
     with pytest.raises(ValueError, match="--compile is for --backend torch"):
         infer.open_painter(checkpoint, "cpu", backend="onnx", compile=True)
+
+
+def test_list_names_every_shipped_pair(capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        infer.main(["--list"])
+    assert end.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == shipped_checkpoints()
+    assert "5.5 MB" in lines[0] and "Self-Portrait with a Straw Hat" in lines[0]
+    assert all((" small " in line) == line.split()[0].endswith("-small") for line in lines)

@@ -382,3 +382,18 @@ def test_real_material_learns(shared: Path, command, tmp_path: Path) -> None:
     for name, share in (("style", 0.9), ("mask", 0.85)):
         first, *_, last = (float(row[name]) for row in terms)
         assert last < share * first, f"{name} {first} to {last}"
+
+
+def test_settings_from_a_file_are_the_defaults(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "pair.json"
+    file.write_text(json.dumps({"foreground_style": "a.jpg", "background_style": "b.jpg",
+                                "steps": 7, "batch": 3}))  # fmt: skip
+    config, _ = settings.parse(["--settings", str(file), "--batch", "2"])
+    assert (config.foreground_style, config.steps, config.batch) == ("a.jpg", 7, 2)
+    assert config.learning_rate == settings.TrainConfig().learning_rate
+    for content in ("[1]", "{", '{"stepz": 3}', '{"steps": "many"}'):
+        file.write_text(content)
+        assert train.main(["--settings", str(file)]) == 2
+        assert "pair.json: no settings" in capsys.readouterr().err
+    assert train.main(["--settings", str(tmp_path / "none.json")]) == 2
+    assert "none.json: no settings" in capsys.readouterr().err

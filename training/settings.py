@@ -189,8 +189,10 @@ def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
     """
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--resume", metavar="RUN")
-    run = first.parse_known_args(argv)[0].resume
-    base = load(Path(run)) if run else TrainConfig()
+    first.add_argument("--settings", metavar="FILE")
+    known = first.parse_known_args(argv)[0]
+    run, file = known.resume, known.settings
+    base = load_run(Path(run)) if run else load_file(Path(file)) if file else TrainConfig()
     parser = argparse.ArgumentParser(
         prog="train.py",
         description="Train a network for a pair of paintings.",
@@ -198,6 +200,9 @@ def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
     )
     parser.add_argument(
         "--resume", metavar="RUN", help="go on with the run in this folder, exactly"
+    )
+    parser.add_argument(
+        "--settings", metavar="FILE", help="JSON with settings; what is named here counts more"
     )
     parser.add_argument("--dry-run", action="store_true", help="print settings and plan, and stop")
     for f in fields(TrainConfig):
@@ -215,16 +220,26 @@ def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
     return config, args
 
 
-def load(run: Path) -> TrainConfig:
+def load_run(run: Path) -> TrainConfig:
     """The settings of an earlier run. Raises ValueError where the folder holds none."""
     path = run / "config.json"
+    if not path.exists():
+        raise ValueError(f"{run}: no run to resume (config.json is missing)")
+    return load_file(path)
+
+
+def load_file(path: Path) -> TrainConfig:
+    """Settings from a JSON file, all of them or some. Raises ValueError for an unusable one."""
     try:
-        saved = json.loads(path.read_text())
-        return TrainConfig(**saved)
-    except FileNotFoundError:
-        raise ValueError(f"{run}: no run to resume (config.json is missing)") from None
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ValueError(f"{path}: damaged or of another version ({error})") from error
+        config = TrainConfig(**json.loads(path.read_text()))
+        for f in fields(TrainConfig):
+            value = getattr(config, f.name)
+            if not isinstance(value, (int, float) if f.type is float else f.type):
+                raise TypeError(f"{f.name} must be {f.type.__name__}, not {value!r}")
+        return config
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path}: no settings, or of another version ({reason})") from error
 
 
 def save(config: TrainConfig) -> None:
