@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 DEMO = outputs/demo
+JOBS ?= 2
 
 .PHONY: demo train-demo web web-build test lint clean
 
@@ -20,25 +21,25 @@ train-demo: .venv/.stamp
 web: web-build
 	$(BIN)/python web/serve.py
 
-web-build: web/dist/.stamp
+web-build: web/dist/index.html
 
-web/node_modules/.stamp: web/package.json
+web/node_modules/.package-lock.json: web/package.json
 	cd web && npm install --no-audit --no-fund --loglevel=error
 	touch $@
 
-web/public/.stamp: .venv/.stamp web/bundle.py $(wildcard checkpoints/* engines/*.py models/*.py)
+web/public/pairs.json: .venv/.stamp web/bundle.py $(wildcard checkpoints/* engines/*.py models/*.py)
 	$(BIN)/python web/bundle.py
-	touch $@
 
-web/dist/.stamp: web/node_modules/.stamp web/public/.stamp web/index.html web/vite.config.js $(wildcard web/src/* web/public/*.*)
+web/dist/index.html: web/node_modules/.package-lock.json web/public/pairs.json web/index.html \
+		web/vite.config.js $(wildcard web/src/*)
 	cd web && npm run --silent types && npm run --silent build
-	touch $@
 
-# A process for each file: OpenVINO, ONNX Runtime, PyTorch's compiler and FFmpeg, all at work in one
-# process for minutes, have ended in a segmentation fault twice.
+# A process for each file, two at a time: OpenVINO, ONNX Runtime, PyTorch's compiler and FFmpeg, all
+# at work in one process for minutes, have ended in a segmentation fault twice.
 # The page is built for its tests where there is something to build and to show it with.
 test: .venv/.stamp $(if $(and $(shell command -v npm),$(shell command -v chromium)),web-build)
-	for file in tests/test_*.py; do $(BIN)/python -m pytest $$file || exit 1; done
+	ls -S tests/test_*.py | xargs -P $(JOBS) -I FILE sh -c \
+		'text=$$($(BIN)/python -m pytest FILE 2>&1); code=$$?; printf "%s\n" FILE "$$text"; exit $$code'
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .
@@ -46,4 +47,4 @@ lint: .venv/.stamp
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache *.egg-info web/node_modules web/dist web/public/models \
-		web/public/paintings web/public/.stamp
+		web/public/paintings web/public/pairs.json

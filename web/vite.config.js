@@ -12,14 +12,17 @@ function serviceWorker() {
     name: "service-worker",
     generateBundle(_, bundle) {
       const files = [...Object.keys(bundle), ...readdirSync("public", { recursive: true })]
-        .map(String)
-        .filter((name) => /\.\w+$/.test(name) && !LARGE.test(name))
+        .map((name) => String(name).replaceAll("\\", "/"))
+        .filter((name) => /^[^.].*\.\w+$/.test(name)) // hosts deny what begins with a point
         .sort();
-      const contents = files.map((name) => contentOf(bundle, name));
-      const version = createHash("sha256").update(contents.join()).digest("hex").slice(0, 12);
-      const source = readFileSync("src/sw.js", "utf8")
-        .replace('"VERSION"', JSON.stringify(version))
-        .replace('["FILES"]', JSON.stringify(["./", ...files]));
+      const [large, small] = [files.filter((name) => LARGE.test(name)), files.filter((name) => !LARGE.test(name))];
+      const worker = readFileSync("src/sw.js", "utf8");
+      const contents = [worker, readFileSync("index.html"), ...small.map((name) => contentOf(bundle, name))];
+      const version = contents.reduce((hash, each) => hash.update(each), createHash("sha256")).digest("hex");
+      const source = worker
+        .replace('"VERSION"', JSON.stringify(version.slice(0, 12)))
+        .replace('["SMALL"]', JSON.stringify(["./", ...small]))
+        .replace('["LARGE"]', JSON.stringify(large));
       this.emitFile({ type: "asset", fileName: "sw.js", source });
     },
   };

@@ -1,7 +1,9 @@
 // Take what was painted home: a picture, or a clip.
 
-const CLIPS = ["video/mp4;codecs=avc1.42E01F", "video/webm;codecs=vp9", "video/webm"];
+const CLIPS = ["video/mp4;codecs=avc1.640028", "video/webm;codecs=vp9", "video/webm", "video/mp4"];
 const RATE = 30; // frames a second at most
+const MOST = 1280; // pixels, the long side
+const BITS = 8e6; // a second
 
 /**
  * @param {Blob} blob
@@ -25,31 +27,48 @@ export function asPicture(canvas) {
   );
 }
 
-/** What is drawn on a canvas, recorded. */
+/** A clip of what is drawn; encoders want one even size, whatever sizes that takes. */
 export class Recorder {
   /** @type {Blob[]} */
   #parts = [];
   #recorder;
+  #stopped;
+  #canvas = document.createElement("canvas");
+  #pen = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
 
-  /** @param {HTMLCanvasElement} canvas */
-  constructor(canvas) {
+  /**
+   * Throws where this browser cannot record.
+   * @param {HTMLCanvasElement} drawn the first picture: its shape is the clip's
+   */
+  constructor(drawn) {
+    const scale = MOST / Math.max(drawn.width, drawn.height);
+    this.#canvas.width = 2 * Math.round((drawn.width * scale) / 2);
+    this.#canvas.height = 2 * Math.round((drawn.height * scale) / 2);
     const mimeType = CLIPS.find((type) => MediaRecorder.isTypeSupported(type));
-    this.#recorder = new MediaRecorder(canvas.captureStream(RATE), { mimeType, videoBitsPerSecond: 8e6 });
+    const stream = this.#canvas.captureStream(RATE);
+    this.#recorder = new MediaRecorder(stream, { mimeType, videoBitsPerSecond: BITS });
     this.#recorder.ondataavailable = ({ data }) => this.#parts.push(data);
+    this.#stopped = new Promise((resolve) => {
+      this.#recorder.onstop = this.#recorder.onerror = resolve;
+    });
+    this.add(drawn);
     this.#recorder.start(1000);
   }
 
-  /** @returns {boolean} whether this browser can */
-  static get possible() {
-    return "MediaRecorder" in self && "captureStream" in HTMLCanvasElement.prototype;
+  /** @param {HTMLCanvasElement} drawn the next picture, fitted into the clip's frame */
+  add(drawn) {
+    const { width, height } = this.#canvas;
+    const scale = Math.min(width / drawn.width, height / drawn.height);
+    const [wide, high] = [drawn.width * scale, drawn.height * scale];
+    this.#pen.clearRect(0, 0, width, height);
+    this.#pen.drawImage(drawn, (width - wide) / 2, (height - high) / 2, wide, high);
   }
 
   /** @returns {Promise<{clip: Blob, ending: string}>} */
   async stop() {
-    const stopped = new Promise((resolve) => (this.#recorder.onstop = resolve));
-    this.#recorder.stop();
+    if (this.#recorder.state !== "inactive") this.#recorder.stop();
+    await this.#stopped;
     for (const track of this.#recorder.stream.getTracks()) track.stop();
-    await stopped;
     const type = this.#recorder.mimeType;
     return { clip: new Blob(this.#parts, { type }), ending: type.includes("mp4") ? "mp4" : "webm" };
   }

@@ -1,69 +1,86 @@
 // The page: what the controls do.
 
 import "./style.css";
+import { holdToCompare } from "./compare.js";
 import { Recorder, asPicture, download } from "./keep.js";
-import { keepForLater } from "./offline.js";
+import { keepForLater, loadTheRest } from "./offline.js";
+import { press, toggle } from "./press.js";
 import { Painter, bestProvider } from "./painter.js";
 import { Show } from "./show.js";
-import { Moving, openCamera, openFile } from "./sources.js";
+import { Moving, nextCamera, openCamera, openFile } from "./sources.js";
 import { Trouble, WORDS } from "./words.js";
 
 /** @typedef {import("./painter.js").Pair} Pair */
 
 /** @param {string} id @returns {any} */
 const $ = (id) => document.getElementById(id);
-const controls = /** @type {HTMLFieldSetElement} */ ($("controls"));
 const canvas = /** @type {HTMLCanvasElement} */ ($("picture"));
 const alpha = /** @type {HTMLInputElement} */ ($("alpha"));
+const asked = new URLSearchParams(location.search);
 
-const show = new Show(canvas, report, () => say(WORDS.failed));
+const show = new Show(canvas, report, fail);
 /** @type {Recorder | null} */
 let recorder = null;
-/** @type {"user" | "environment"} */
-let facing = "environment";
 /** @type {Pair} */
 let pair;
 /** @type {"webgpu" | "wasm"} */
 let provider;
-let asked = 0; // sources and pairs asked for: the newest counts
+let chosen = 0; // pairs asked for: the newest counts
+let opened = 0; // and sources
 
 /** @param {string} words */
 function say(words) {
   $("message").textContent = words;
 }
 
+/** @param {string[]} words that have had their time */
+function unsay(...words) {
+  if (words.includes($("message").textContent)) say("");
+}
+
 /** @param {import("./show.js").Report} seen */
 function report({ width, height, rate, moves }) {
-  const speed = moves ? ` · ${rate.toFixed(1)} frames/s` : "";
+  unsay(WORDS.failed);
+  const speed = moves && rate ? ` · ${rate.toFixed(1)} frames/s` : "";
   $("status").textContent = `${width} × ${height}${speed} · ${$("status").dataset.engine}`;
   document.body.dataset.painted = String(Number(document.body.dataset.painted ?? 0) + 1);
   document.body.dataset.size = `${width}x${height}`;
 }
 
+/** @param {Error} error */
+function fail(error) {
+  console.warn(error);
+  if (provider === "webgpu") {
+    provider = "wasm"; // the graphics card is gone, or its driver gave up
+    choose(pair);
+  } else say(WORDS.failed);
+}
+
 /** @param {Pair} wanted */
 async function choose(wanted) {
-  const mine = ++asked;
+  const mine = ++chosen;
   pair = wanted;
   describe();
   say(WORDS.loading);
   try {
     const painter = await Painter.open(wanted, provider);
-    if (mine !== asked) return painter.end();
+    if (mine !== chosen) return painter.end();
     show.paintBy(painter);
-    engine(painter);
+    introduce(painter);
+    unsay(WORDS.loading);
   } catch (error) {
     console.warn(error);
-    if (mine === asked) say("WebAssembly" in self ? WORDS.noModel : WORDS.noWasm);
+    if (mine === chosen) say("WebAssembly" in self ? WORDS.noModel : WORDS.noWasm);
   }
 }
 
 /** @param {Painter} painter */
-function engine(painter) {
-  const gpu = painter.provider === "webgpu";
+function introduce(painter) {
+  provider = painter.provider;
+  const gpu = provider === "webgpu";
   const threads = painter.cores.paint;
   $("status").dataset.engine = gpu ? "WebGPU" : `WASM, ${threads} thread${threads > 1 ? "s" : ""}`;
-  document.body.dataset.provider = painter.provider;
-  say(gpu ? "" : self.crossOriginIsolated ? WORDS.noGpu : `${WORDS.noGpu} ${WORDS.oneThread}`);
+  $("note").textContent = gpu ? "" : self.crossOriginIsolated ? WORDS.noGpu : `${WORDS.noGpu} ${WORDS.oneThread}`;
 }
 
 /** Who wears what now. */
@@ -74,49 +91,51 @@ function describe() {
 
 /** @param {() => Promise<import("./show.js").Source>} open */
 async function watch(open) {
-  say("");
+  const mine = ++opened;
   try {
     const source = await open();
+    if (mine !== opened) return source.end();
+    if ($("message").textContent !== WORDS.loading) say("");
     show.watch(source);
-    const camera = source instanceof Moving && Boolean(source.video.srcObject);
+    const camera = source instanceof Moving ? source.camera : null;
     $("pause").hidden = !(source instanceof Moving);
-    $("pause").setAttribute("aria-pressed", "false");
-    $("flip").hidden = !(camera && (await cameras()) > 1);
-    $("camera").setAttribute("aria-pressed", String(camera));
+    press($("pause"), false);
+    press($("camera"), Boolean(camera));
+    const other = camera && (await nextCamera(camera));
+    if (mine === opened) $("flip").hidden = !other;
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
-    say(error.message);
+    if (mine === opened) say(error.message);
   }
 }
 
-async function cameras() {
-  const devices = await navigator.mediaDevices.enumerateDevices();
-  return devices.filter(({ kind }) => kind === "videoinput").length;
-}
-
 const fresh = () => show.touch();
+const lost = () => say(WORDS.lostCamera);
 /** @param {File} file */
 const openChosen = (file) => watch(() => openFile(file, file.name, fresh));
-const openSample = () =>
-  watch(async () => openFile(await (await fetch("./sample.jpg")).blob(), "sample.jpg", fresh));
 
-/** @param {HTMLElement} button @returns {boolean} whether it is pressed now */
-function toggle(button) {
-  const pressed = button.getAttribute("aria-pressed") !== "true";
-  button.setAttribute("aria-pressed", String(pressed));
-  return pressed;
+async function fetchSample() {
+  const answer = await fetch("./sample.jpg").catch(() => null);
+  if (!answer?.ok) throw new Trouble(WORDS.noSample);
+  return openFile(await answer.blob(), "sample.jpg", fresh);
 }
 
 /** @param {string} ending */
 const fileName = (ending) => `duostyle-${pair.name}-${Number(alpha.value).toFixed(2)}.${ending}`;
 
 const actions = {
-  sample: openSample,
+  sample: () => watch(fetchSample),
   open: () => $("file").click(),
-  camera: () => watch(() => openCamera(facing, fresh)),
-  flip: () => {
-    facing = facing === "user" ? "environment" : "user";
-    return actions.camera();
+  camera: () => {
+    const on = show.source instanceof Moving && show.source.camera;
+    return on ? actions.sample() : watch(() => openCamera(null, fresh, lost));
+  },
+  flip: async () => {
+    const track = show.source instanceof Moving && show.source.camera;
+    const next = track && (await nextCamera(track));
+    if (!next) return;
+    show.leave(); // phones open one at a time
+    await watch(() => openCamera(next, fresh, lost));
   },
   pause: () => {
     if (!(show.source instanceof Moving)) return;
@@ -137,31 +156,32 @@ const actions = {
     say(WORDS.saved);
   },
   record: async () => {
-    if (recorder) {
-      const { clip, ending } = await recorder.stop();
-      recorder = null;
-      show.holdsSize = false;
-      $("record").setAttribute("aria-pressed", "false");
-      download(clip, fileName(ending));
-      say(WORDS.recorded);
-    } else if (Recorder.possible) {
-      show.holdsSize = true;
-      recorder = new Recorder(canvas);
-      $("record").setAttribute("aria-pressed", "true");
-    } else say(WORDS.cannotRecord);
+    if (!recorder) return record();
+    const ended = recorder;
+    recorder = null;
+    show.onDraw = () => {};
+    press($("record"), false);
+    const { clip, ending } = await ended.stop();
+    download(clip, fileName(ending));
+    say(WORDS.recorded);
   },
 };
 
-/** @param {boolean} on */
-function compare(on) {
-  if (show.compares === on) return;
-  show.compares = on;
-  $("compare").setAttribute("aria-pressed", String(on));
-  show.draw();
+function record() {
+  try {
+    const made = new Recorder(canvas);
+    recorder = made;
+    show.onDraw = (drawn) => made.add(drawn);
+    press($("record"), true);
+  } catch (error) {
+    console.warn(error);
+    say(WORDS.cannotRecord);
+  }
 }
 
 function listen() {
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
+  holdToCompare($("compare"), show);
   $("file").addEventListener("change", (/** @type {any} */ { target }) => {
     if (target.files[0]) openChosen(target.files[0]);
     target.value = ""; // the same file may be chosen again
@@ -171,16 +191,6 @@ function listen() {
     $("value").textContent = show.alpha.toFixed(2);
     show.touch(true);
   });
-  const held = $("compare");
-  held.addEventListener("pointerdown", () => compare(true));
-  for (const end of ["pointerup", "pointercancel", "pointerleave", "blur"]) {
-    held.addEventListener(end, () => compare(false));
-  }
-  for (const [event, on] of /** @type {[string, boolean][]} */ ([["keydown", true], ["keyup", false]])) {
-    held.addEventListener(event, (/** @type {KeyboardEvent} */ { key }) => {
-      if (key === " " || key === "Enter") compare(on);
-    });
-  }
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();
@@ -207,6 +217,7 @@ function offer(pairs) {
 async function start() {
   say(WORDS.loading);
   listen();
+  alpha.value = "0"; // some browsers remember it
   await keepForLater();
   const answer = await fetch("./pairs.json").catch(() => null);
   if (!answer?.ok) return say(WORDS.noModel);
@@ -214,10 +225,11 @@ async function start() {
   const pairs = await answer.json();
   offer(pairs);
   provider = await bestProvider();
-  const side = Number(new URLSearchParams(location.search).get("side"));
+  const side = Number(asked.get("side"));
   if (side) show.fix(side);
-  controls.disabled = false;
-  await Promise.all([choose(pairs[0]), openSample()]);
+  $("controls").disabled = false;
+  await Promise.all([choose(pairs[0]), opened ? null : actions.sample()]);
+  await loadTheRest(pairs.flatMap(({ mask, paint }) => [mask, paint]));
 }
 
 start();

@@ -1,4 +1,4 @@
-// The service worker: the page without a network, and with threads on hosts that do not isolate it.
+// The service worker (sw.js): the page without a network, and with threads on hosts that do not isolate it.
 
 const PATIENCE = 4000; // milliseconds: without it the page works too
 
@@ -23,5 +23,21 @@ export async function keepForLater() {
     sessionStorage.setItem("reloaded", "yes");
     location.reload();
     await new Promise(() => {});
+  }
+}
+
+/**
+ * Load what has not been loaded yet, for the service worker to keep: nothing is missing then when the
+ * network is. Not where the reader saves data.
+ * @param {string[]} files
+ * @returns {Promise<void>}
+ */
+export async function loadTheRest(files) {
+  const saves = /** @type {any} */ (navigator).connection?.saveData;
+  if (saves || !navigator.serviceWorker?.controller) return;
+  for (const file of files) {
+    const known = await caches.match(new URL(file, document.baseURI).href);
+    const answer = known ? null : await fetch(file).catch(() => null);
+    await answer?.arrayBuffer().catch(() => null); // not now, then at the next visit
   }
 }

@@ -5,6 +5,7 @@ const LEAST = 128; // side of the square as large as the picture, pixels
 const MOST = 1080;
 const GRID = 16; // pixels: sides are whole numbers of these
 const WINDOW = 15; // frames between changes
+const LATE = 1000; // milliseconds: slow frames change it earlier
 const ROOM = 1.5; // so much faster than the aim: larger pictures
 const MARGIN = 1.2; // a change goes for this times the aim
 
@@ -24,19 +25,26 @@ export class Pace {
     return fit(width, height, this.side);
   }
 
+  /** Forget how long frames took: something else is painted. */
+  reset() {
+    [this.#milliseconds, this.#frames] = [0, 0];
+  }
+
   /**
    * Learn how long a frame took; after some of them the size may change.
    * @param {number} milliseconds
+   * @param {number} side of the square as large as that frame, pixels
    */
-  took(milliseconds) {
+  took(milliseconds, side) {
     this.#milliseconds += milliseconds;
-    if (++this.#frames < WINDOW) return;
+    if (++this.#frames < WINDOW && this.#milliseconds < LATE) return;
     const spare = (1000 * this.#frames) / this.#milliseconds / AIM;
-    [this.#milliseconds, this.#frames] = [0, 0];
+    this.reset();
     if (spare >= 1 && spare <= ROOM) return;
-    const wanted = this.side * Math.sqrt(Math.min(spare / MARGIN, 2));
-    const whole = (spare < 1 ? Math.floor : Math.round)(wanted / GRID) * GRID;
-    this.side = Math.min(Math.max(whole, LEAST), MOST);
+    const whole = (spare < 1 ? Math.floor : Math.round)((side * Math.sqrt(Math.min(spare / MARGIN, 2))) / GRID);
+    const next = Math.min(Math.max(whole * GRID, LEAST), MOST);
+    // A small picture says little of how a large one would do.
+    if (spare < 1 || side > this.side - GRID) this.side = next;
   }
 }
 

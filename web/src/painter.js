@@ -14,6 +14,8 @@ class Worked {
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
   #waiting = new Map();
   #sent = 0;
+  /** @type {Error | null} */
+  #dead = null;
 
   constructor() {
     this.#worker.onmessage = ({ data: { id, value, error } }) => {
@@ -33,6 +35,10 @@ class Worked {
    */
   call(task, given, transfer = []) {
     const id = this.#sent++;
+    if (this.#dead) {
+      for (const each of transfer) if ("close" in each) each.close();
+      return Promise.reject(this.#dead);
+    }
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       this.#worker.postMessage({ id, task, given }, { transfer });
@@ -46,6 +52,7 @@ class Worked {
 
   /** @param {Error} error */
   #fail(error) {
+    this.#dead = error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

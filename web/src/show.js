@@ -1,12 +1,13 @@
 // The loop: whatever has changed, source, alpha, pair, the newest of it is painted and drawn.
 
 import { Pace, fit } from "./pace.js";
-import { Painter } from "./painter.js";
 
+/** @typedef {import("./painter.js").Painter} Painter */
 /** @typedef {import("./sources.js").Still | import("./sources.js").Moving} Source */
 /** @typedef {{width: number, height: number, rate: number, moves: boolean}} Report */
 
 const STILL_SIDE = { wasm: 640, webgpu: 1280 }; // of the square as large as a still picture, pixels
+const MASK_SIDE = 512; // of what the mask's network sees: it takes no larger ones well
 const SETTLED = 250; // milliseconds without a change until a still is painted at its full size
 
 export class Show {
@@ -14,7 +15,6 @@ export class Show {
   swap = false;
   showsMask = false;
   compares = false;
-  holdsSize = false; // while recording: encoders want one size
   pace = new Pace();
   /** @type {Source | null} */
   source = null;
@@ -33,15 +33,19 @@ export class Show {
   #maskOf = null; // the source that the mask is of
   /** @type {Source | null} */
   #sent = null; // the still that the painter holds
+  #fixed = false;
   #finding = false;
   #restUntil = 0;
   #last = 0; // when the last frame was drawn
-  #rate = 0;
+  #interval = 0; // milliseconds from frame to frame, of late
   #wanted = 0;
   /** @type {() => void} */
   #wake = () => {};
   #fullAt = 0;
   #timer = 0;
+
+  /** @type {(drawn: HTMLCanvasElement) => void} */
+  onDraw = () => {};
 
   /**
    * @param {HTMLCanvasElement} canvas
@@ -62,7 +66,7 @@ export class Show {
    */
   fix(side) {
     this.pace.side = side;
-    this.holdsSize = true;
+    this.#fixed = true;
   }
 
   /**
@@ -70,10 +74,17 @@ export class Show {
    * @param {Source} source
    */
   watch(source) {
-    this.source?.end();
+    this.leave();
     this.source = source;
-    this.#rate = 0;
     this.touch();
+  }
+
+  /** End what is shown; its last picture stays. */
+  leave() {
+    this.source?.end();
+    this.source = null;
+    this.pace.reset();
+    this.#last = this.#interval = 0;
   }
 
   /**
@@ -103,18 +114,20 @@ export class Show {
 
   /** Draw what there is again: compare or mask have changed. */
   draw() {
-    if (!this.#painted || !this.source) return;
+    if (!this.#painted) return;
     const { width, height } = this.#painted;
     const pen = this.#pen;
     if (this.#canvas.width !== width || this.#canvas.height !== height) {
       [this.#canvas.width, this.#canvas.height] = [width, height];
     }
-    pen.drawImage(this.compares ? this.source.original : this.#painted, 0, 0, width, height);
+    const original = this.compares && this.source?.original;
+    pen.drawImage(original || this.#painted, 0, 0, width, height);
     if (this.showsMask && this.#mask && !this.compares) {
       pen.globalCompositeOperation = "multiply";
       pen.drawImage(this.#mask, 0, 0, width, height);
       pen.globalCompositeOperation = "source-over";
     }
+    this.onDraw(this.#canvas);
   }
 
   async #go() {
@@ -128,25 +141,32 @@ export class Show {
       try {
         await this.#paint(source, painter);
       } catch (error) {
-        // A source or a painter that has been left may fail as it likes.
-        if (source !== this.source || painter !== this.painter) continue;
-        this.#fail(error instanceof Error ? error : new Error(String(error)));
+        this.#settle(error, source, painter);
       }
     }
+  }
+
+  /** @param {unknown} error @param {Source} source @param {Painter} painter */
+  #settle(error, source, painter) {
+    // A source or a painter that has been left may fail as it likes.
+    if (source !== this.source || painter !== this.painter) return;
+    this.#fail(error instanceof Error ? error : new Error(String(error)));
   }
 
   /** @param {Source} source @param {Painter} painter */
   async #paint(source, painter) {
     const began = performance.now();
-    const full = this.#fullSize(source, painter);
     const first = this.#maskOf !== source;
-    if (first) await this.#find(source, painter, source.moves ? this.#quickSize(source) : full);
+    if (first) await this.#find(source, painter);
     else if (source.moves && !this.#finding && began > this.#restUntil) {
-      this.#find(source, painter, this.#quickSize(source)).catch(() => {}); // the next paint tells
+      this.#find(source, painter).catch((error) => this.#settle(error, source, painter));
     }
     const quick = source.moves || began < this.#fullAt;
-    const [width, height] = quick ? this.#quickSize(source) : full;
-    const frame = source.moves || this.#sent !== source ? await source.frame() : null;
+    const side = quick ? this.pace.side : STILL_SIDE[painter.provider];
+    const [width, height] = fit(source.width, source.height, side);
+    const news = source.moves || this.#sent !== source;
+    const frame = news ? await source.frame() : null;
+    if (source !== this.source || painter !== this.painter || (news && !frame)) return frame?.close();
     const { alpha, swap } = this;
     const painted = await painter.paint(frame, { width, height, alpha, swap });
     if (source !== this.source || painter !== this.painter) return painted.close();
@@ -154,16 +174,21 @@ export class Show {
     this.#painted?.close();
     this.#painted = painted;
     this.draw();
-    if (quick && !first && !this.holdsSize) this.pace.took(performance.now() - began);
+    if (quick && !first && !this.#fixed) {
+      this.pace.took(performance.now() - began, Math.sqrt(width * height));
+    }
     this.#tell(source, width, height);
   }
 
-  /** @param {Source} source @param {Painter} painter @param {[number, number]} size */
-  async #find(source, painter, [width, height]) {
-    this.#finding = true;
+  /** @param {Source} source @param {Painter} painter */
+  async #find(source, painter) {
     const began = performance.now();
+    const side = source.moves ? Math.min(this.pace.side, MASK_SIDE) : MASK_SIDE;
+    this.#finding = true;
     try {
-      const mask = await painter.find(await source.frame(), width, height);
+      const frame = await source.frame();
+      if (!frame || source !== this.source || painter !== this.painter) return frame?.close();
+      const mask = await painter.find(frame, ...fit(source.width, source.height, side));
       if (source !== this.source || painter !== this.painter) return mask.close();
       await painter.follow(mask);
       this.#mask?.close();
@@ -176,22 +201,13 @@ export class Show {
     }
   }
 
-  /** @param {Source} source @returns {[number, number]} */
-  #quickSize(source) {
-    return this.pace.size(source.width, source.height);
-  }
-
-  /** @param {Source} source @param {Painter} painter @returns {[number, number]} */
-  #fullSize(source, painter) {
-    return fit(source.width, source.height, STILL_SIDE[painter.provider]);
-  }
-
   /** @param {Source} source @param {number} width @param {number} height */
   #tell(source, width, height) {
     const now = performance.now();
-    const rate = 1000 / (now - this.#last);
-    this.#rate = this.#rate ? this.#rate + 0.1 * (rate - this.#rate) : rate;
+    const interval = this.#last && now - this.#last;
+    this.#interval += (interval - this.#interval) * (this.#interval ? 0.1 : 1);
     this.#last = now;
-    this.#report({ width, height, rate: this.#rate, moves: source.moves });
+    const rate = this.#interval && 1000 / this.#interval;
+    this.#report({ width, height, rate, moves: source.moves });
   }
 }

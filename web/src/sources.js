@@ -6,6 +6,8 @@ import { Trouble, WORDS, cameraTrouble, unreadable } from "./words.js";
 
 const MOST_BYTES = 2 ** 31;
 const MOST_PIXELS = 100e6;
+const MOST_PICTURE = 2e8; // bytes: what is larger is no picture
+const STILL_SIDE = 2048; // of the square as large as a picture that is held, pixels
 
 export class Still {
   moves = false;
@@ -22,7 +24,7 @@ export class Still {
     return this.bitmap;
   }
 
-  /** @returns {Promise<Frame>} */
+  /** @returns {Promise<Frame | null>} */
   async frame() {
     return createImageBitmap(this.bitmap);
   }
@@ -42,12 +44,14 @@ export class Moving {
    */
   constructor(video, onFrame) {
     this.video = video;
+    const next = (/** @type {() => void} */ then) =>
+      "requestVideoFrameCallback" in video ? video.requestVideoFrameCallback(then) : requestAnimationFrame(then);
     const tell = () => {
       if (this.#ended) return;
       onFrame();
-      video.requestVideoFrameCallback(tell);
+      next(tell);
     };
-    video.requestVideoFrameCallback(tell);
+    next(tell);
   }
 
   get width() {
@@ -62,17 +66,22 @@ export class Moving {
     return this.video;
   }
 
-  /** @returns {Promise<Frame>} */
+  /** @returns {Promise<Frame | null>} null while there is none */
   async frame() {
+    if (this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return null;
     return "VideoFrame" in self ? new VideoFrame(this.video) : createImageBitmap(this.video);
+  }
+
+  /** The camera's own track, null for files. */
+  get camera() {
+    return this.video.srcObject instanceof MediaStream ? this.video.srcObject.getVideoTracks()[0] : null;
   }
 
   end() {
     this.#ended = true;
-    const { srcObject, src } = this.video;
     this.video.pause();
-    if (srcObject instanceof MediaStream) for (const track of srcObject.getTracks()) track.stop();
-    if (src) URL.revokeObjectURL(src);
+    this.camera?.stop();
+    if (this.video.src) URL.revokeObjectURL(this.video.src);
     this.video.removeAttribute("src");
     this.video.srcObject = null;
     this.video.load();
@@ -88,10 +97,19 @@ export class Moving {
  */
 export async function openFile(file, name, onFrame) {
   if (file.size > MOST_BYTES) throw new Trouble(WORDS.tooLarge);
-  const bitmap = file.type.startsWith("video/") ? null : await createImageBitmap(file).catch(() => null);
+  const maybe = !file.type.startsWith("video/") && file.size < MOST_PICTURE;
+  const bitmap = maybe ? await createImageBitmap(file).catch(() => null) : null;
   if (!bitmap) return openVideo(file, name, onFrame);
-  if (bitmap.width * bitmap.height > MOST_PIXELS) throw new Trouble(WORDS.tooLarge);
-  return new Still(bitmap);
+  const { width, height } = bitmap;
+  const scale = STILL_SIDE / Math.sqrt(width * height);
+  if (scale >= 1) return new Still(bitmap);
+  try {
+    if (width * height > MOST_PIXELS) throw new Trouble(WORDS.tooLarge);
+    const [resizeWidth, resizeHeight] = [Math.round(width * scale), Math.round(height * scale)];
+    return new Still(await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" }));
+  } finally {
+    bitmap.close();
+  }
 }
 
 /** @param {Blob} file @param {string} name @param {() => void} onFrame */
@@ -110,22 +128,42 @@ async function openVideo(file, name, onFrame) {
 }
 
 /**
- * The camera. Throws Trouble where there is none or it may not be used.
- * @param {"user" | "environment"} facing on phones
+ * A camera. Throws Trouble where there is none or it may not be used.
+ * @param {string | null} device its id; null: the one that looks away from the user, or any
  * @param {() => void} onFrame
+ * @param {() => void} onLost called when it is taken away
  * @returns {Promise<Moving>}
  */
-export async function openCamera(facing, onFrame) {
+export async function openCamera(device, onFrame, onLost) {
   if (!navigator.mediaDevices) throw new Trouble(WORDS.insecure);
   const video = silentVideo();
+  const which = device ? { deviceId: { exact: device } } : { facingMode: "environment" };
+  /** @type {MediaStream | null} */
+  let stream = null;
   try {
-    const wanted = { facingMode: facing, width: { ideal: 1280 }, height: { ideal: 720 } };
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    const wanted = { ...which, width: { ideal: 1280 }, height: { ideal: 720 } };
+    stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    video.srcObject = stream;
     await video.play();
   } catch (error) {
+    for (const track of stream?.getTracks() ?? []) track.stop();
     throw new Trouble(cameraTrouble(error));
   }
-  return new Moving(video, onFrame);
+  const moving = new Moving(video, onFrame);
+  moving.camera?.addEventListener("ended", onLost);
+  return moving;
+}
+
+/**
+ * The camera after this one.
+ * @param {MediaStreamTrack} track
+ * @returns {Promise<string | null>} its id, null where there is no other
+ */
+export async function nextCamera(track) {
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  const ids = devices.filter(({ kind }) => kind === "videoinput").map(({ deviceId }) => deviceId);
+  const own = ids.indexOf(track.getSettings().deviceId ?? "");
+  return ids.length > 1 ? ids[(own + 1) % ids.length] : null;
 }
 
 function silentVideo() {

@@ -1,38 +1,53 @@
 // Keeps the page for the time without a network, and isolates it (threads share memory only then)
 // on hosts that send no such headers. The build fills in the version and the files.
 
-const CACHE = `duostyle-${"VERSION"}`;
-const FILES = ["FILES"];
+const OURS = `duostyle ${self.registration.scope} `; // other pages of this host have caches too
+const PAGE = OURS + "VERSION";
+const MODELS = `${OURS}large`; // names change with what is in them: they outlive versions
+const SMALL = ["SMALL"];
+const LARGE = ["LARGE"];
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
   "Cross-Origin-Resource-Policy": "same-origin",
 };
 
+const address = (name) => new URL(name, self.registration.scope).href;
+
+// A newer version waits until the page is closed everywhere: an open one still needs its own files.
 self.addEventListener("install", (event) => {
-  self.skipWaiting();
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES)));
+  const fresh = SMALL.map((name) => new Request(address(name), { cache: "reload" }));
+  event.waitUntil(caches.open(PAGE).then((cache) => cache.addAll(fresh)));
 });
 
 self.addEventListener("activate", (event) => {
-  const forgetOld = caches
-    .keys()
-    .then((names) => Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name))));
-  event.waitUntil(forgetOld.then(() => self.clients.claim()));
+  event.waitUntil(forgetOld().then(() => self.clients.claim()));
 });
 
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   const local = new URL(request.url).origin === location.origin;
-  if (local && request.method === "GET") event.respondWith(answer(request));
+  if (local && request.method === "GET") event.respondWith(answer(event));
 });
 
-async function answer(request) {
-  const cache = await caches.open(CACHE);
+async function forgetOld() {
+  for (const name of await caches.keys()) {
+    if (name.startsWith(OURS) && name !== PAGE && name !== MODELS) await caches.delete(name);
+  }
+  const [models, wanted] = [await caches.open(MODELS), new Set(LARGE.map(address))];
+  for (const { url } of await models.keys()) if (!wanted.has(url)) await models.delete(url);
+}
+
+async function answer(event) {
+  const { request } = event;
+  const large = LARGE.some((name) => address(name) === request.url);
+  const cache = await caches.open(large ? MODELS : PAGE);
   const kept = await cache.match(request, { ignoreSearch: true });
   if (kept) return isolated(kept);
   const fetched = await fetch(request);
-  if (fetched.status === 200) await cache.put(request, fetched.clone());
+  if (large && fetched.status === 200) {
+    event.waitUntil(cache.put(request, fetched.clone()).catch(() => {})); // no room: fetched again
+  }
   return isolated(fetched);
 }
 

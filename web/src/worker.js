@@ -121,11 +121,18 @@ function picture(planes, { width, height }) {
   return result.transferToImageBitmap();
 }
 
-self.onmessage = async ({ data: { id, task, given } }) => {
+let done = Promise.resolve(); // one task at a time: sessions do not take two
+
+self.onmessage = ({ data }) => {
+  done = done.then(() => handle(data));
+};
+
+/** @param {{id: number, task: string, given: any}} message */
+async function handle({ id, task, given }) {
   try {
     const value = await tasks[/** @type {keyof typeof tasks} */ (task)](given);
     self.postMessage({ id, value }, { transfer: value ? [value] : [] });
   } catch (error) {
     self.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
   }
-};
+}

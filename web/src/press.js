@@ -1,0 +1,19 @@
+// Buttons that stay pressed, as screen readers know them.
+
+/**
+ * @param {HTMLElement} button
+ * @param {boolean} on
+ */
+export function press(button, on) {
+  button.setAttribute("aria-pressed", String(on));
+}
+
+/**
+ * @param {HTMLElement} button
+ * @returns {boolean} whether it is pressed now
+ */
+export function toggle(button) {
+  const on = button.getAttribute("aria-pressed") !== "true";
+  press(button, on);
+  return on;
+}
