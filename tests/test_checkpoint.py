@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from models import (
     CheckpointError,
     StyleNetwork,
+    describe,
     load_checkpoint,
     read_header,
     save_checkpoint,
@@ -89,14 +90,21 @@ def test_shipped_pair(name: str) -> None:
     path = SHIPPED / f"{name}.safetensors"
     assert path.stat().st_size <= 8 * 2**20
     header = read_header(name)
-    for style in header["styles"]:
+    for style, painting in zip(header["styles"], describe(name), strict=True):
         image = ROOT / "assets" / "styles" / style["file"]
         assert hashlib.sha256(image.read_bytes()).hexdigest() == style["sha256"]
+        assert painting.title and painting.artist and painting.year
     seen, run = 0, header
     while run:  # this run and those that it went on from
-        assert [style["sha256"] for style in run["styles"]] == [
-            style["sha256"] for style in header["styles"]
-        ]
+        assert len(run["styles"]) == 2 and run["training"]  # a pair may go on from another
         seen, run = seen + run["pictures_seen"], run.get("earlier")
     assert seen >= (8_000 if header["training"].get("teacher") else 30_000)
     assert load_checkpoint(name)(torch.rand(1, 3, 64, 64), 0.5).shape == (1, 3, 64, 64)
+
+
+def test_the_first_pair_is_the_default_and_small_ones_follow_theirs() -> None:
+    names = shipped_checkpoints()
+    assert names[:2] == ["straw_hat-cypresses", "straw_hat-cypresses-small"]
+    for number, name in enumerate(names):
+        if name.endswith("-small"):
+            assert names[number - 1] == name.removesuffix("-small")

@@ -397,3 +397,11 @@ def test_settings_from_a_file_are_the_defaults(tmp_path: Path, capsys) -> None:
         assert "pair.json: no settings" in capsys.readouterr().err
     assert train.main(["--settings", str(tmp_path / "none.json")]) == 2
     assert "none.json: no settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "docs" / "models").glob("*.json")), ids=str)
+def test_settings_of_shipped_pairs_can_be_trained_with(file: Path) -> None:
+    config = settings.load_file(file)
+    config.check()
+    assert Path(config.output).name == file.stem
+    assert (ROOT / config.foreground_style).exists() and (ROOT / config.background_style).exists()

@@ -27,7 +27,8 @@ DIST = WEB / "dist"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAIR = "straw_hat-cypresses-small"
 QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--disable-quic", "--no-first-run"]  # fmt: skip
+         "--disable-sync", "--disable-quic", "--no-first-run",
+         "--enable-blink-features=ForceEagerMeasureMemory"]  # fmt: skip
 PATIENCE = 60_000  # milliseconds
 BUDGET = 300_000  # bytes, compressed, besides ONNX Runtime's files and the models
 CAMERA = (160, 96)  # pixels
