@@ -34,11 +34,11 @@ web/dist/index.html: web/node_modules/.package-lock.json web/public/pairs.json w
 		web/vite.config.js $(wildcard web/src/*)
 	cd web && npm run --silent types && npm run --silent build
 
-# A process for each file, two at a time: OpenVINO, ONNX Runtime, PyTorch's compiler and FFmpeg, all
+# A process for each file, two at a time (with a thread each, or they are in each other's way): OpenVINO, ONNX Runtime, PyTorch's compiler and FFmpeg, all
 # at work in one process for minutes, have ended in a segmentation fault twice.
 # The page is built for its tests where there is something to build and to show it with.
 test: .venv/.stamp $(if $(and $(shell command -v npm),$(shell command -v chromium)),web-build)
-	ls -S tests/test_*.py | xargs -P $(JOBS) -I FILE sh -c \
+	ls -S tests/test_*.py | OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE xargs -P $(JOBS) -I FILE sh -c \
 		'text=$$($(BIN)/python -m pytest FILE 2>&1); code=$$?; printf "%s\n" FILE "$$text"; exit $$code'
 
 lint: .venv/.stamp
