@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from serve import make_server
+from serve import DIST, make_server
 
 SIZES = ((256, 256), (320, 180))  # width, height
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update",
@@ -69,6 +69,13 @@ def main() -> int:
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser's program")
     parser.add_argument("--seconds", type=float, default=20, help="for each size")
     args = parser.parse_args()
+    for needed, remedy in (
+        (Path(args.chromium), "install Chromium, or name it with --chromium"),
+        (DIST / "index.html", "make web-build"),
+    ):
+        if not needed.exists():
+            print(f"measure.py: {needed} is missing; {remedy}", file=sys.stderr)
+            return 2
     for width, height in SIZES:
         measure(args.chromium, width, height, args.seconds)
     return 0

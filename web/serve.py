@@ -50,6 +50,9 @@ def make_server(folder: Path = DIST, port: int = 0, isolates: bool = True) -> Th
 
 def main() -> int:
     """Serve until Ctrl-C; returns the exit code."""
+    if not (DIST / "index.html").exists():
+        print(f"serve.py: {DIST}: the page is not built; make web-build", file=sys.stderr)
+        return 2
     try:
         port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
         server = make_server(port=port)
