@@ -19,7 +19,7 @@ from PIL import Image
 from playwright import sync_api
 
 from data.images import read_picture
-from models import load_checkpoint
+from models import load_checkpoint, shipped_checkpoints
 from tests.conftest import ROOT
 
 WEB = ROOT / "web"
@@ -151,10 +151,10 @@ def turn(page, alpha: float) -> None:
     wait_size(page, "512x512")
 
 
-def by_pytorch(astronaut: Path, alpha: float, swap: bool = False) -> np.ndarray:
+def by_pytorch(astronaut: Path, alpha: float, swap: bool = False, pair: str = PAIR) -> np.ndarray:
     content = read_picture(astronaut).pixels[None]
     with torch.inference_mode():
-        stylized = load_checkpoint(PAIR)(content, alpha, swap=swap)
+        stylized = load_checkpoint(pair)(content, alpha, swap=swap)
     return stylized[0].permute(1, 2, 0).numpy()
 
 
@@ -175,6 +175,16 @@ def test_slider_paints_while_it_moves_and_obeys_the_keyboard(page) -> None:
     wait_painted(page, count + 2)
     wait_size(page, "512x512")
     assert np.abs(shown(page) - before).mean() > 5 / 255
+
+
+def test_every_pair_can_be_chosen(page, astronaut) -> None:
+    small = [name for name in shipped_checkpoints() if name.endswith("-small")]
+    assert page.locator("#pairs input").count() == len(small) > 1
+    for number, name in list(enumerate(small))[1:]:
+        before = painted(page)
+        page.locator("#pairs label").nth(number).click()
+        wait_painted(page, before + 1)
+        assert np.abs(shown(page) - by_pytorch(astronaut, 0.0, pair=name)).mean() < 2 / 255
 
 
 def test_swap_exchanges_the_styles(page, astronaut) -> None:
