@@ -17,8 +17,9 @@ from .config import NetworkConfig
 from .network import StyleNetwork
 from .shipped import SHIPPED, shipped_checkpoints
 
-# 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels
-FORMAT_VERSION = 4
+# 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels;
+# 5: the mask branch's stride
+FORMAT_VERSION, OLDEST_READ = 5, 4
 
 Header = dict[str, Any]
 
@@ -118,8 +119,8 @@ def _header(path: Path, metadata: dict[str, str] | None) -> Header:
         raise CheckpointError(f"{path}: not a Duostyle checkpoint; name one made by train.py")
     header = json.loads(metadata["duostyle"])
     version = header.get("format_version")
-    if version != FORMAT_VERSION:
-        remedy = "train it again" if version in range(FORMAT_VERSION) else "update Duostyle"
+    if version not in range(OLDEST_READ, FORMAT_VERSION + 1):
+        remedy = "train it again" if version in range(OLDEST_READ) else "update Duostyle"
         raise CheckpointError(
             f"{path}: format {version}, this version reads {FORMAT_VERSION}; {remedy}"
         )

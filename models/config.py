@@ -14,6 +14,7 @@ class NetworkConfig:
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
     mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
+    mask_stride: int = 32  # of its coarsest features, 32 or 16, pixels of what it sees
     # The region is sigmoid(gain * (logit + bias)): nearly as decided as DeepLab's, and rather a
     # little too much than too little of a person.
     mask_gain: float = 3.0
@@ -22,6 +23,8 @@ class NetworkConfig:
 
 
 SIZES = {
-    "small": NetworkConfig(width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=481),
-    "base": NetworkConfig(),
+    "small": NetworkConfig(
+        width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=449, mask_stride=16
+    ),
+    "base": NetworkConfig(mask_stride=16),
 }

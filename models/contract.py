@@ -20,6 +20,8 @@ class Inspection(NamedTuple):
 class Painter(Protocol):
     """What paints: a `StyleNetwork`, or an engine that runs its graph. Arguments are as there."""
 
+    at_once: int  # frames of a file that are best painted together
+
     @property
     def device(self) -> torch.device: ...
 

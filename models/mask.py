@@ -13,20 +13,21 @@ from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from .head import CLASSES, DeepLabHead
 
-# Outputs of MobileNetV2's feature stages: (index, channels) at strides 4, 8, 16, 32.
+# Outputs of MobileNetV2's feature stages: (index, channels) at strides 4, 8, 16, and 16 or 32.
 STAGES = ((3, 24), (6, 32), (13, 96), (17, 320))
+LAST = 14  # the first stage after stride 16
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def backbone() -> nn.Sequential:
+def backbone(stride: int) -> nn.Sequential:
     """MobileNetV2 (Sandler et al. 2018) up to its 320 channels, batch norm folded, untrained.
 
-    Its input is `2 * picture - 1`.
+    Its input is `2 * picture - 1`; `stride`: of its last stages, 32 as published, or 16, dilated.
     """
-    return _fold_batch_norm(mobilenet_v2(weights=None).features[:18].eval())
+    return _finished(mobilenet_v2(weights=None).features[:18].eval(), stride)
 
 
-def pretrained_backbone(weights: Path | None) -> nn.Sequential:
+def pretrained_backbone(weights: Path | None, stride: int = 32) -> nn.Sequential:
     """The same with weights: a safetensors file with torchvision's `features` keys, or the hub.
 
     `weights`: a file for input `2 * picture - 1` (DeepLab's own backbone, say), or None for
@@ -42,7 +43,7 @@ def pretrained_backbone(weights: Path | None) -> nn.Sequential:
                 "with --backbone-weights, or go on from a pair with --init"
             ) from error
         _absorb_imagenet_statistics(network[0][0], network[0][1])
-        return _fold_batch_norm(network)
+        return _finished(network, stride)
     network = mobilenet_v2(weights=None).features[:18].eval()
     try:
         state = {k.removeprefix("features."): v.float() for k, v in load_file(weights).items()}
@@ -50,7 +51,24 @@ def pretrained_backbone(weights: Path | None) -> nn.Sequential:
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{weights}: not MobileNetV2 features ({reason})") from error
+    return _finished(network, stride)
+
+
+def _finished(network: nn.Sequential, stride: int) -> nn.Sequential:
+    """Batch norm folded, and the last stages at this stride. Raises ValueError for another."""
+    if stride not in (16, 32):
+        raise ValueError(f"the mask branch's last stages have a stride of 16 or 32, not {stride}")
+    if stride == 16:
+        _dilate(network[LAST:])
     return _fold_batch_norm(network)
+
+
+def _dilate(stages: nn.Sequential) -> None:
+    """Look at every place instead of every second one, with the same weights (Yu et al. 2016)."""
+    depthwise = [m for m in stages.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    depthwise[0].stride = (1, 1)  # it saw its neighbours still undilated
+    for layer in depthwise[1:]:
+        layer.dilation = layer.padding = (2, 2)
 
 
 def _absorb_imagenet_statistics(stem: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
@@ -97,13 +115,14 @@ class MaskBranch(nn.Module):
     `size`: side in pixels of the square that is as large as the resized picture, whatever its
     shape; DeepLab knows things by the sizes they have at 513 (measured: at 385 it agrees with
     itself at 513 to an IoU of 0.78 only). `edge_channels`: channels of the encoder features that
-    sharpen the edges.
+    sharpen the edges. `stride`: of the coarsest features, 32, or 16 for finer masks at twice the
+    cost of the last stages.
     """
 
-    def __init__(self, size: int, edge_channels: int) -> None:
+    def __init__(self, size: int, edge_channels: int, stride: int = 32) -> None:
         super().__init__()
         self.size = size
-        self.backbone = backbone()
+        self.backbone = backbone(stride)
         channels = [c for _, c in STAGES]
         self.head = DeepLabHead(channels[3])
         self.up16 = Lateral(256 + CLASSES, channels[2], 96)
@@ -132,7 +151,7 @@ class MaskBranch(nn.Module):
         return (logits + self.refine(detail)).float()
 
     def pyramid(self, picture: Tensor) -> list[Tensor]:
-        """Backbone features at strides 4, 8, 16 and 32 of the reduced picture."""
+        """Backbone features at strides 4, 8, 16 and the last of the reduced picture."""
         x = F.interpolate(
             picture,
             self._sides(*picture.shape[-2:]),
@@ -149,7 +168,7 @@ class MaskBranch(nn.Module):
         return stages
 
     def semantics(self, stages: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features `(B, 32, h, w)` at stride 4, the head's foreground logits at stride 32."""
+        """Features `(B, 32, h, w)` at stride 4, the head's foreground logits at the last stride."""
         f4, f8, f16, f32 = stages
         known, foreground = self.head(f32)
         return self.up4(self.up8(self.up16(known, f16), f8), f4), foreground

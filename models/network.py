@@ -25,6 +25,8 @@ KERNELS = {1: 9, 2: 3}  # of the first and the last convolution, by the finest c
 class StyleNetwork(nn.Module):
     """Paints the foreground in style 1 and the rest in style 2, melted as far as alpha says."""
 
+    at_once = 1  # frames of a file that are best painted together
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         w, finest = config.width, config.finest
@@ -39,7 +41,7 @@ class StyleNetwork(nn.Module):
         self.shared = nn.Sequential(*[Residual(4 * w) for _ in range(config.shared_blocks)])
         self.branch1 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
         self.branch2 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
-        self.mask_branch = MaskBranch(config.mask_size, edge_channels=4 * w)
+        self.mask_branch = MaskBranch(config.mask_size, 4 * w, config.mask_stride)
         self.ups = nn.ModuleList(
             StyledUpsample(2 * cell * w, cell * w, 3 * finest**2 if cell == finest else 3)
             for cell in reversed(finer)

@@ -89,7 +89,7 @@ def _add_video(add: Callable[..., object]) -> None:
     add("--preset", help="x264's and x265's: ultrafast to veryslow (default: medium)")
     add("--steady", type=_share, default=STEADY, metavar="S",
         help=f"share of the last frame in what is still, 0..0.99 (default: {STEADY})")  # fmt: skip
-    add("--batch", type=_count, default=1, metavar="N", help="frames painted at once (default: 1)")
+    add("--batch", type=_count, metavar="N", help="frames painted at once (default: what is fast)")
 
 
 def _alphas(text: str) -> list[Alpha]:

@@ -50,8 +50,8 @@ def stylize_video(
     """Stylize a video file into another: `.mp4`, `.mkv`, `.gif`, `frames/%05d.png`, ...
 
     `alpha`: a number in [0, 1] or an `AlphaCurve`; `options`: `start`, `duration` (seconds),
-    `encoding`, `batch` (frames at once), `steady` (share of the frame before in what is still, 0 to
-    below 1), and those of `stylize`.
+    `encoding`, `batch` (frames at once, None: what is fast), `steady` (share of the frame before in
+    what is still, 0 to below 1), and those of `stylize`.
     Raises PictureError where a file cannot be read or written, ValueError where an option is off.
     """
     return paint_video(network, source, {"stylized": (output, alpha)}, mask, **options)
@@ -66,7 +66,7 @@ def paint_video(
     start: float = 0.0,
     duration: float | None = None,
     encoding: Encoding | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     steady: float = STEADY,
     **options: object,
 ) -> VideoReport:
@@ -85,7 +85,7 @@ def paint_video(
         ]
         report.notes += unswept(reader, [alpha for _, alpha in results.values()])
         painter = FramePainter(network, results, reader, mattes, steady, options)
-        _run(reader, painter, writers, batch, report, stop)
+        _run(reader, painter, writers, batch or network.at_once, report, stop)
         if not report.frames:
             raise PictureError(f"{source}: stopped before the first frame; nothing is written")
         for writer in writers:

@@ -156,8 +156,10 @@ def test_an_engine_is_called_as_the_network_is(backend: str, graphs: Path, monke
     for bad in ((content[..., :9], 0.0), (content, 2.0), (content, 0.0, mask[..., 1:])):
         with pytest.raises(ValueError, match=r"smallest side|alpha must|mask must"):
             paint(*bad)
-    two = torch.rand(2, 3, 41, 60)  # another batch with the same engine
-    assert (paint(two, 0.5) - network(two, 0.5)).abs().max() < 1e-4
+    alphas = torch.tensor([0.0, 0.5, 1.0, 0.2, 0.7])
+    for count in (3, 5, 2):  # other batches with the same engine, side by side in OpenVINO
+        several, alpha = torch.rand(count, 3, 41, 60), alphas[:count]
+        assert (paint(several, alpha) - network(several, alpha)).abs().max() < 1e-4
     # Graphs are kept: another engine of the same network makes none.
     monkeypatch.setattr(engine, "export_graph", lambda *_: pytest.fail("exported again"))
     again = GraphEngine(network, backend, "fp32", graphs, any_size=False)

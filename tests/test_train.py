@@ -260,12 +260,13 @@ def test_a_run_is_not_overwritten(command, capsys, tmp_path: Path) -> None:
 def test_goes_on_from_a_checkpoint_and_remembers_it(
     command, checkpoint: Path, tmp_path: Path
 ) -> None:
-    changes = {"init": checkpoint, "mask_size": 65, "foreground": "person", "steps": 1}
+    changes = {"init": checkpoint, "mask_size": 65, "mask_stride": 16, "foreground": "person"}
+    changes["steps"] = 1
     assert train.main(command("second", **changes)) == 0
     header = read_header(tmp_path / "second" / "model.safetensors")
     first = read_header(checkpoint)
     assert header["earlier"]["styles"] == first["styles"]
-    assert header["network"] == first["network"] | {"mask_size": 65}
+    assert header["network"] == first["network"] | {"mask_size": 65, "mask_stride": 16}
     # Resumed, it needs the first one no more, and takes up a new choice of classes.
     checkpoint.unlink()
     argv = ["--resume", str(tmp_path / "second"), "--steps", "2", "--foreground", "dog"]

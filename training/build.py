@@ -111,26 +111,35 @@ def build_network(config: TrainConfig) -> StyleNetwork:
     """A network with a pretrained backbone and head, or one that goes on from a checkpoint."""
     torch.manual_seed(config.seed)
     earlier = load_checkpoint(config.init) if config.init else None
+    donor = load_checkpoint(config.mask_from) if config.mask_from else None
     sizes = earlier.config if earlier else SIZES[config.size]
-    # Neither of the two is in the weights.
-    sizes = replace(sizes, mask_size=config.mask_size or sizes.mask_size, margin=MARGIN)
+    stride = donor.config.mask_stride if donor else sizes.mask_stride
+    # None of these is in the weights.
+    sizes = replace(
+        sizes,
+        mask_size=config.mask_size or sizes.mask_size,
+        mask_stride=config.mask_stride or stride,
+        margin=MARGIN,
+    )
     network = StyleNetwork(sizes)
     if earlier:
         network.load_state_dict(earlier.state_dict())
-    elif config.teacher:
-        take_mask_branch(network, load_checkpoint(config.teacher))
-    elif config.backbone_weights != "none":
+    elif config.teacher and not donor:
+        donor = load_checkpoint(config.teacher)
+    elif not donor and config.backbone_weights != "none":
         weights = Path(config.backbone_weights) if config.backbone_weights else None
-        network.mask_branch.backbone = pretrained_backbone(weights)
+        network.mask_branch.backbone = pretrained_backbone(weights, sizes.mask_stride)
+    if donor:
+        take_mask_branch(network, donor)
     if config.head_weights:
         network.mask_branch.head.load_trained(Path(config.head_weights))
     return network
 
 
-def take_mask_branch(network: StyleNetwork, teacher: StyleNetwork) -> None:
-    """Start from a teacher's mask branch: everything of it that has the same shape."""
+def take_mask_branch(network: StyleNetwork, donor: StyleNetwork) -> None:
+    """Start from another network's mask branch: everything of it that has the same shape."""
     own = network.mask_branch.state_dict()
-    state = teacher.mask_branch.state_dict()
+    state = donor.mask_branch.state_dict()
     fitting = {name: v for name, v in state.items() if v.shape == own[name].shape}
     network.mask_branch.load_state_dict(fitting, strict=False)
 

@@ -47,6 +47,9 @@ class TrainConfig:
     mask_size: int = setting(
         0, "side of the square as large as what the mask branch sees, pixels (0: as built)"
     )
+    mask_stride: int = setting(
+        0, "of the mask branch's coarsest features, 16 or 32 (0: as built)", choices=(0, 16, 32)
+    )
 
     # Data
     photos: str = setting("detection-datasets/coco", "folder of photographs, or a hub dataset id")
@@ -121,6 +124,10 @@ class TrainConfig:
         "", "ONNX DeepLab-V3 on that backbone, whose head the mask branch takes (default: learned)"
     )
     init: str = setting("", "checkpoint to start from, name or file")
+    mask_from: str = setting(
+        "",
+        "checkpoint whose mask branch is taken up, name or file (default: --init's, --teacher's)",
+    )
     teacher: str = setting(
         "", "checkpoint of the same paintings, name or file, that is imitated: quick for small ones"
     )
