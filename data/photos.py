@@ -71,6 +71,7 @@ class PhotoDataset(Dataset[Sample]):
         entries: Sequence[Entry],
         classes: Sequence[int],
         photo_size: int,
+        photo_share: float,
         crop_sizes: tuple[int, int],
         late_from: int,
         empty_share: float,
@@ -79,7 +80,8 @@ class PhotoDataset(Dataset[Sample]):
         alpha_range: tuple[float, float],
         seed: int,
     ) -> None:
-        """`photo_size`: pixels; `crop_sizes`: pixels, before position `late_from` and from there;
+        """`photo_size`: pixels; `photo_share`: least share of a photograph that is shown at once;
+        `crop_sizes`: pixels, before position `late_from` and from there;
         `empty_share`: share of the samples drawn from photographs without foreground;
         `exchange_share`: share whose crop mask is turned round, so that either style is learned on
         things and on what is behind them; `alpha_range`: least and greatest alpha; `alpha_ends`:
@@ -96,7 +98,9 @@ class PhotoDataset(Dataset[Sample]):
             raise PictureError(f"{entries[0].photo.parent}: no photograph could be read")
         self.to_photo = v2.Compose(
             [
-                v2.RandomResizedCrop(photo_size, scale=(0.5, 1), ratio=(0.8, 1.25), antialias=True),
+                v2.RandomResizedCrop(
+                    photo_size, scale=(photo_share, 1), ratio=(0.8, 1.25), antialias=True
+                ),
                 v2.RandomHorizontalFlip(),
             ]
         )

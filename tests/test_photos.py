@@ -17,6 +17,7 @@ def make(folders: tuple[Path, Path], **changes) -> PhotoDataset:
     options = {
         "classes": (15,),
         "photo_size": 64,
+        "photo_share": 0.5,
         "crop_sizes": (32, 48),
         "late_from": 100,
         "empty_share": 0.0,
@@ -39,6 +40,20 @@ def test_sample(photo_folder: tuple[Path, Path]) -> None:
         assert tensor.min() >= 0 and tensor.max() <= 1
     assert set(sample.photo_mask.unique().tolist()) <= {0.0, 1.0}
     assert sample.skipped == ""
+
+
+def test_a_photograph_can_be_shown_as_a_whole(tmp_path: Path) -> None:
+    for kind in ("photos", "labels"):
+        (tmp_path / kind).mkdir()
+    ramp = torch.linspace(0, 255, 64).round().byte().expand(64, 64).numpy()
+    Image.fromarray(ramp).convert("RGB").save(tmp_path / "photos" / "a.png")
+    Image.fromarray(ramp // 255 * 15).save(tmp_path / "labels" / "a.png")
+    dataset = make((tmp_path / "photos", tmp_path / "labels"), photo_share=1)
+    expected = torch.from_numpy(ramp / 255).float().expand(3, -1, -1)
+    for position in range(10):
+        photo = dataset[position].photo
+        mirrored = photo[0, 0, 0] > photo[0, 0, -1]
+        torch.testing.assert_close(photo, expected.flip(-1) if mirrored else expected)
 
 
 def test_picture_and_label_move_together(tmp_path: Path) -> None:

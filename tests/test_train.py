@@ -340,6 +340,19 @@ def test_a_teacher_is_imitated_and_then_the_paintings(command, tmp_path: Path, c
     assert torch.equal(*stems)
 
 
+def test_takes_up_another_pairs_mask_branch(command) -> None:
+    torch.manual_seed(3)
+    assert train.main(command("donor", steps=1, mask_stride=32)) == 0
+    donor = Path(command("donor")[command("donor").index("--output") + 1]) / "model.safetensors"
+    for changes in ({"mask_from": donor}, {"mask_from": donor, "init": donor}):
+        config, _ = settings.parse(command("heir", **changes))
+        heir = build.build_network(config)
+        assert heir.config.mask_stride == 32  # the weights belong to it
+        given = load_checkpoint(donor).mask_branch.state_dict()
+        for name, value in heir.mask_branch.state_dict().items():
+            assert torch.equal(value, given[name])
+
+
 def test_a_teacher_of_other_paintings_is_refused(command, tmp_path: Path, capsys) -> None:
     assert train.main(command("teacher", steps=1)) == 0
     teacher = tmp_path / "teacher" / "model.safetensors"

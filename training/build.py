@@ -59,6 +59,7 @@ def build_loader(
         entries,
         foreground_classes(config.foreground),
         config.photo_size,
+        config.photo_share,
         tuple(c + 2 * config.surroundings for c in (config.crop_size, config.late_crop_size)),
         stop - late_steps * config.pictures_per_step,
         config.empty_share,

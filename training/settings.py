@@ -21,6 +21,7 @@ SHARES = {
     "empty_share": 1,
     "exchange_share": 1,
     "late_share": 1,
+    "photo_share": 1,
     "teacher_share": 1,
     "backbone_rate": 1,
     "ema": 1,
@@ -68,6 +69,9 @@ class TrainConfig:
     )
     empty_share: float = setting(0.1, "share of photographs without foreground, 0 to 1")
     photo_size: int = setting(384, "photograph that the mask branch learns from, pixels")
+    photo_share: float = setting(
+        0.5, "least share of a photograph that is shown at once, 0 to 1 (1: as much as is square)"
+    )
     crop_size: int = setting(192, "crop that the painter learns from, pixels")
     late_crop_size: int = setting(256, "crop in the last part of the run, pixels")
     surroundings: int = setting(
