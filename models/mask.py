@@ -146,8 +146,8 @@ class MaskBranch(nn.Module):
         """
         x, foreground = self.semantics(self.pyramid(picture))
         fine = edges.shape[-2:]
-        logits = _resize(self.coarse(x) + _resize(foreground, x.shape[-2:]), fine)
-        detail = torch.cat([_resize(x, fine), F.relu(self.edge(edges)), logits], dim=1)
+        logits = _fit(self.coarse(x) + _resize(foreground, x.shape[-2:]), fine)
+        detail = torch.cat([_fit(x, fine), F.relu(self.edge(edges)), logits], dim=1)
         return (logits + self.refine(detail)).float()
 
     def pyramid(self, picture: Tensor) -> list[Tensor]:
@@ -179,6 +179,11 @@ class MaskBranch(nn.Module):
         scale = self.size / torch.sym_float(height * width) ** 0.5
         steps = [torch.sym_int((side * scale - 1) / 32 + 0.5) for side in (height, width)]
         return [32 * torch.sym_max(step, 1) + 1 for step in steps]
+
+
+def _fit(x: Tensor, size: tuple[int, int]) -> Tensor:
+    # The painter's cells lie side by side, their centres half a cell from the border.
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
