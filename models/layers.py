@@ -44,6 +44,29 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
 
 
+class DoublingConv(nn.Conv2d):
+    """Nearest 2x and a reflect-padded 3x3 convolution, `(B, C, h, w)` to `(B, C', 2h, 2w)`.
+
+    Two of three taps fall into one cell: added up beforehand they make one 2x2 convolution for
+    four places, at four ninths of the multiplications.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, c = self.weight.unbind(2)
+        rows = torch.stack([torch.stack([a + b, c], 2), torch.stack([a, b + c], 2)], 1)
+        a, b, c = rows.unbind(-1)
+        taps = torch.stack([torch.stack([a + b, c], -1), torch.stack([a, b + c], -1)], 2)
+        places = F.conv2d(
+            F.pad(x, (1, 1, 1, 1), mode="replicate"),
+            taps.flatten(0, 2),  # of a channel's odd rows and columns, then of its even ones
+            self.bias.repeat_interleave(4),
+        )
+        return F.pixel_shuffle(places, 2)[..., 1:-1, 1:-1]
+
+
 class StyleAffine(nn.Module):
     """Scale and shift of two styles, mixed at every place.
 
@@ -123,7 +146,7 @@ class StyledUpsample(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, photo_channels: int = 3) -> None:
         super().__init__()
-        self.conv = conv(in_channels, out_channels, 3)
+        self.conv = DoublingConv(in_channels, out_channels)
         # Light, dark and fine detail do not survive norms and a quarter of the size: the
         # photograph itself tells them, from nothing at the start.
         self.photo = conv(photo_channels, out_channels, 3)
@@ -132,6 +155,6 @@ class StyledUpsample(nn.Module):
 
     def forward(self, x: Tensor, weight: Tensor, photo: Tensor) -> Tensor:
         """`weight`: share of the first style, `(B, 1, 2h, 2w)`; `photo`: `(B, C, 2h, 2w)`."""
-        x = self.conv(F.interpolate(x, scale_factor=2, mode="nearest")) + self.photo(photo)
+        x = self.conv(x) + self.photo(photo)
         gamma, beta = self.style(weight)
         return F.relu(torch.addcmul(beta, x, gamma).to(x.dtype))

@@ -96,7 +96,7 @@ def test_two_graphs_find_and_paint_as_one_network_does(tmp_path: Path) -> None:
     (mask,) = run(finds, content)
     (stylized,) = run(paints, content, alpha, mask)
     for found, right in zip((stylized, mask), network.paint(content, alpha), strict=True):
-        assert (found - right).abs().max() < 1e-4
+        assert (found - right).abs().max() < 5e-4  # sums of weights are rounded, not their parts
 
 
 def test_a_graph_of_one_size_refuses_others(tmp_path: Path) -> None:

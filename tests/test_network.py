@@ -8,7 +8,7 @@ from torch import nn
 
 import models.network as network_module
 from models import SIZES, Inspection, NetworkConfig, StyleNetwork
-from models.layers import StyleAffine, instance_norm
+from models.layers import DoublingConv, StyleAffine, conv, instance_norm
 from models.mask import backbone
 
 SIZES_TAKEN = [(16, 16), (17, 16), (31, 64), (33, 47), (64, 64), (61, 130), (16, 300)]
@@ -186,6 +186,15 @@ def test_decoder_sees_the_photograph_at_its_place(network: StyleNetwork) -> None
     assert moved[40:44, 20:24].min() > 0
     moved[30:54, 10:34] = 0  # its own cells and the decoder's reach
     assert moved.max() == 0
+
+
+def test_doubling_is_nearest_and_a_reflecting_convolution() -> None:
+    layer, plain = DoublingConv(6, 5), conv(6, 5, 3)
+    plain.load_state_dict(layer.state_dict())
+    for size in ((1, 2), (7, 9)):
+        x = torch.rand(2, 6, *size)
+        expected = plain(nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
+        torch.testing.assert_close(layer(x), expected)
 
 
 def test_backbone_has_no_batch_norm_left() -> None:
