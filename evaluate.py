@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+
+# Before PyTorch comes: its idle threads would look for work on cores that OpenVINO paints on.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 

@@ -1,10 +1,14 @@
 """Stylize in one forward pass: `stylize_image`, `stylize_video`, and the command line."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+# Before PyTorch comes: its idle threads would look for work on cores that OpenVINO paints on.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from av import FFmpegError
 from tqdm import tqdm
