@@ -198,6 +198,8 @@ def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int])
 class _Unpainted(torch.nn.Module):
     """Stands for a network: shows what it is given."""
 
+    at_once = 1
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(()))
