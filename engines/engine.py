@@ -17,7 +17,7 @@ from models import Inspection, StyleNetwork, check_inputs
 
 from .graph import Ports, export_graph, open_session
 
-GRAPH_VERSION = 1  # raised when graphs in a cache are not to be used again
+GRAPH_VERSION = 2  # raised when graphs in a cache are not to be used again
 MOST_SIZES = 4  # of pictures, kept compiled
 AT_ONCE = 4  # frames of a file, each on cores of its own
 BACKENDS = ("torch", "onnx", "openvino")
