@@ -73,6 +73,7 @@ class PhotoDataset(Dataset[Sample]):
         photo_size: int,
         photo_share: float,
         crop_sizes: tuple[int, int],
+        crop_zoom: float,
         late_from: int,
         empty_share: float,
         exchange_share: float,
@@ -82,6 +83,7 @@ class PhotoDataset(Dataset[Sample]):
     ) -> None:
         """`photo_size`: pixels; `photo_share`: least share of a photograph that is shown at once;
         `crop_sizes`: pixels, before position `late_from` and from there;
+        `crop_zoom`: most that one is enlarged, times;
         `empty_share`: share of the samples drawn from photographs without foreground;
         `exchange_share`: share whose crop mask is turned round, so that either style is learned on
         things and on what is behind them; `alpha_range`: least and greatest alpha; `alpha_ends`:
@@ -105,16 +107,16 @@ class PhotoDataset(Dataset[Sample]):
             ]
         )
         self.late_from = late_from
-        self.to_crop = [self._cropper(size, photo_size) for size in crop_sizes]
+        self.to_crop = [self._cropper(size, photo_size, crop_zoom) for size in crop_sizes]
 
     @staticmethod
-    def _cropper(crop_size: int, photo_size: int) -> v2.RandomResizedCrop:
-        """A window enlarged up to 2x or reduced up to 1.5x.
+    def _cropper(crop_size: int, photo_size: int, zoom: float) -> v2.RandomResizedCrop:
+        """A window enlarged up to `zoom` times or reduced up to 1.5x.
 
         Enlarged ones are as smooth as large photographs are: without them the network never
         learns to lay strokes on plain places and grows timid at 512 pixels and above.
         """
-        sides = (crop_size / photo_size / 2, min(1.5 * crop_size / photo_size, 1))
+        sides = (crop_size / photo_size / zoom, min(1.5 * crop_size / photo_size, 1))
         scale = (sides[0] ** 2, sides[1] ** 2)
         return v2.RandomResizedCrop(crop_size, scale=scale, ratio=(1, 1), antialias=True)
 

@@ -19,6 +19,7 @@ def make(folders: tuple[Path, Path], **changes) -> PhotoDataset:
         "photo_size": 64,
         "photo_share": 0.5,
         "crop_sizes": (32, 48),
+        "crop_zoom": 2.0,
         "late_from": 100,
         "empty_share": 0.0,
         "exchange_share": 0.0,
@@ -54,6 +55,22 @@ def test_a_photograph_can_be_shown_as_a_whole(tmp_path: Path) -> None:
         photo = dataset[position].photo
         mirrored = photo[0, 0, 0] > photo[0, 0, -1]
         torch.testing.assert_close(photo, expected.flip(-1) if mirrored else expected)
+
+
+def test_a_crop_need_not_be_enlarged(tmp_path: Path) -> None:
+    for kind in ("photos", "labels"):
+        (tmp_path / kind).mkdir()
+    ramp = torch.arange(64).byte().expand(64, 64).numpy()
+    Image.fromarray(ramp).convert("RGB").save(tmp_path / "photos" / "a.png")
+    Image.fromarray(ramp * 0).save(tmp_path / "labels" / "a.png")
+    folders = (tmp_path / "photos", tmp_path / "labels")
+    steps = {}  # of the ramp from pixel to pixel: 1 as photographed, less where it is enlarged
+    for zoom in (1.0, 2.0):
+        dataset = make(folders, photo_share=1, crop_zoom=zoom)
+        crops = torch.stack([dataset[position].crop for position in range(20)])
+        steps[zoom] = 255 * (crops[..., 24] - crops[..., 8]).abs().mean(dim=(1, 2)) / 16
+    assert steps[1.0].min() > 0.99
+    assert 0.49 < steps[2.0].min() < 0.99
 
 
 def test_picture_and_label_move_together(tmp_path: Path) -> None:

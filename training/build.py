@@ -61,6 +61,7 @@ def build_loader(
         config.photo_size,
         config.photo_share,
         tuple(c + 2 * config.surroundings for c in (config.crop_size, config.late_crop_size)),
+        config.crop_zoom,
         stop - late_steps * config.pictures_per_step,
         config.empty_share,
         config.exchange_share,

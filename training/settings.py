@@ -74,6 +74,9 @@ class TrainConfig:
     )
     crop_size: int = setting(192, "crop that the painter learns from, pixels")
     late_crop_size: int = setting(256, "crop in the last part of the run, pixels")
+    crop_zoom: float = setting(
+        2.0, "most that a crop is enlarged, times (1: as sharp as the photograph)"
+    )
     surroundings: int = setting(
         32, "what the painter sees around a crop, pixels a side (a multiple of 4)"
     )
@@ -174,6 +177,8 @@ class TrainConfig:
         for name in ("covariance_weight", "steady_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be 0 or more")
+        if self.crop_zoom < 1:
+            raise ValueError("--crop-zoom must be at least 1")
         if self.surroundings < 0 or self.surroundings % 4:
             raise ValueError("--surroundings must be a multiple of 4, 0 or more")
         for name in ("crop_size", "late_crop_size"):
