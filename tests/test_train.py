@@ -241,6 +241,8 @@ def test_the_dataclass_is_the_only_source_of_defaults() -> None:
         ({"precision": "fp16"}, "--precision fp16 needs a GPU"),
         ({"log_steps": 0}, "--log-steps must be at least 1"),
         ({"late_share": 2}, "--late-share must lie in 0..1"),
+        ({"crop_zoom": 0.5}, "--crop-zoom must be at least 1"),
+        ({"mask_weight": 0, "mask_steps": 2}, "--mask-steps needs --mask-weight above 0"),
     ],
 )
 def test_bad_settings_are_one_line(command, capsys, changes: dict[str, str], says: str) -> None:
@@ -322,6 +324,17 @@ def test_at_first_the_mask_branch_alone_learns(command, tmp_path: Path, capsys) 
     # What comes trained moves less, by Adam: a tenth of the rate for each of the steps.
     kernel = "mask_branch.backbone.4.conv.0.0.weight"
     assert 0 < (after[kernel] - begin[kernel]).abs().max() < 2 * 2e-3 * 0.1 + 1e-3
+
+
+def test_without_weight_the_mask_branch_stays_as_it_is(command, tmp_path: Path, capsys) -> None:
+    begin = build.build_network(settings.parse(command("x"))[0]).half().float().state_dict()
+    argv = command("run", steps=2, mask_weight=0, log_steps=1, ema=0, warmup=0)
+    assert train.main([*argv, "--train-backbone"]) == 0
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
+    assert len(lines) == 2 and all("style" in x and "mask" not in x for x in lines)
+    after = load_checkpoint(tmp_path / "run" / "model.safetensors").state_dict()
+    moved = {k.split(".")[0] for k, v in after.items() if not torch.equal(v, begin[k])}
+    assert "branch1" in moved and "mask_branch" not in moved
 
 
 def test_a_teacher_is_imitated_and_then_the_paintings(command, tmp_path: Path, capsys) -> None:

@@ -161,11 +161,13 @@ def build_teacher(config: TrainConfig, device: str) -> StyleNetwork | None:
 
 
 def set_up(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
-    """Choose what is foreground and what learns: a teacher's own parts do not."""
+    """Choose what is foreground and what learns: a teacher's own parts do not, nor what is idle."""
     head, backbone = network.mask_branch.head, network.mask_branch.backbone
     head.choose(foreground_classes(config.foreground))
     backbone.requires_grad_(config.train_backbone)
     head.requires_grad_(config.train_backbone or not head.taken)
+    if not config.mask_weight:
+        network.mask_branch.requires_grad_(False)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -41,16 +41,18 @@ class TrainingPass(nn.Module):
         self.paint = torch.compile(network.forward) if config.compile else network.forward
 
     def forward(
-        self, crop: Tensor | None, alpha: Tensor, mask: Tensor, photo: Tensor
-    ) -> tuple[Tensor | None, Tensor]:
+        self, crop: Tensor | None, alpha: Tensor, mask: Tensor, photo: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
         """The painter on crops under the teacher's mask, the mask branch on the photographs.
 
-        `crop`: None where the mask branch learns alone.
+        `crop`, `photo`: None where the one or the other does not learn.
         """
-        stylized = None
+        stylized = logits = None
         if crop is not None:
             stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings)
-        return stylized, self.network.mask_logits(photo)
+        if photo is not None:
+            logits = self.network.mask_logits(photo)
+        return stylized, logits
 
 
 class Learner:
@@ -138,6 +140,8 @@ class Learner:
             return self.objective.mask_term(logits, photo_mask, known)
         rim, every = self.config.surroundings, self.config.mask_every
         photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
+        if not self.objective.weights.mask_weight:
+            photo = None
         motion, imitates = None, self.teacher and self._imitates()
         if self.objective.weights.steady_weight and not imitates:
             motion = draw_motions(seeds.tolist(), crop.shape[-1], self.device)
@@ -147,7 +151,7 @@ class Learner:
             if imitates:
                 taught = self._taught(crops, alphas, masks)
                 terms = self.objective.imitation_term(painted, taught)
-                return terms | self.objective.mask_term(logits, photo_mask, known)
+                return terms | self._mask_term(logits, photo_mask, known)
             stylized, again = painted[: len(crop)], painted[len(crop) :]
             inside = slice(rim, crop.shape[-1] - rim)
             content, mask = (v[..., inside, inside] for v in (crop, mask))
@@ -155,7 +159,10 @@ class Learner:
         if motion:
             moved, seen = move(stylized, motion.displacements[..., inside, inside])
             terms |= self.objective.steady_term(again, moved, seen)
-        return terms | self.objective.mask_term(logits, photo_mask, known)
+        return terms | self._mask_term(logits, photo_mask, known)
+
+    def _mask_term(self, logits: Tensor | None, target: Tensor, known: Tensor) -> dict[str, Tensor]:
+        return {} if logits is None else self.objective.mask_term(logits, target, known)
 
     def _imitates(self) -> bool:
         """Whether this step learns from the teacher alone."""

@@ -104,7 +104,9 @@ class TrainConfig:
     steady_weight: float = setting(
         _WEIGHTS.steady_weight, "weight of steadiness: a moved picture is painted the same"
     )
-    mask_weight: float = setting(_WEIGHTS.mask_weight, "weight of mask distillation")
+    mask_weight: float = setting(
+        _WEIGHTS.mask_weight, "weight of mask distillation (0: the mask branch stays as it is)"
+    )
     imitation_weight: float = setting(
         _WEIGHTS.imitation_weight, "weight of the difference to the teacher's painting"
     )
@@ -177,6 +179,8 @@ class TrainConfig:
         for name in ("covariance_weight", "steady_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be 0 or more")
+        if self.mask_steps and not self.mask_weight:
+            raise ValueError("--mask-steps needs --mask-weight above 0")
         if self.crop_zoom < 1:
             raise ValueError("--crop-zoom must be at least 1")
         if self.surroundings < 0 or self.surroundings % 4:
