@@ -16,7 +16,7 @@ from data.images import PictureError
 from data.photos import Entry
 from data.stop import StopSignal
 from models import CheckpointError, keep_memory, pick_device
-from training import Diverged, Learner, Monitor, TrainConfig, build, settings
+from training import Diverged, Learner, Monitor, TrainConfig, build, menu
 
 
 def agree(stop: StopSignal, device: str) -> None:
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     keep_memory()
     try:
-        config, args = settings.parse(argv)
+        config, args = menu.parse(argv)
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         device = pick_device(config.device, int(os.environ.get("LOCAL_RANK", 0)))
         if config.batch % world:
@@ -115,7 +115,7 @@ def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -
     learner = Learner(config, device, world, resume)
     if rank == 0:
         entries = build.prepare_data(config, device)
-        settings.save(config)
+        menu.save(config)
     if world > 1:
         distributed.barrier()
     if rank:

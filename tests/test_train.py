@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import train
 from models import load_checkpoint, pick_training_precision, read_header
 from tests.conftest import ROOT
-from training import TrainConfig, build, settings
+from training import TrainConfig, build, menu
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_dry_run_prints_and_does_nothing(command, tmp_path: Path, capsys) -> Non
 
 
 def test_the_dataclass_is_the_only_source_of_defaults() -> None:
-    config, _ = settings.parse(["--foreground-style", "a", "--background-style", "b"])
+    config, _ = menu.parse(["--foreground-style", "a", "--background-style", "b"])
     assert config == TrainConfig(foreground_style="a", background_style="b")
     for field in fields(TrainConfig):
         assert field.metadata["help"]
@@ -280,7 +280,7 @@ def test_goes_on_from_a_checkpoint_and_remembers_it(
 
 
 def test_losses_see_the_crop_and_not_its_surroundings(command, monkeypatch) -> None:
-    config, _ = settings.parse(command("run", surroundings=8, crop_size=32))
+    config, _ = menu.parse(command("run", surroundings=8, crop_size=32))
     learner = train.Learner(config, "cpu")
     seen = {}
 
@@ -313,7 +313,7 @@ def test_steadiness_counts_and_repeats_itself(command, tmp_path: Path, capsys) -
 
 
 def test_at_first_the_mask_branch_alone_learns(command, tmp_path: Path, capsys) -> None:
-    begin = build.build_network(settings.parse(command("x"))[0]).half().float().state_dict()
+    begin = build.build_network(menu.parse(command("x"))[0]).half().float().state_dict()
     argv = command("run", steps=2, mask_steps=2, log_steps=1, ema=0, warmup=0)
     assert train.main([*argv, "--train-backbone"]) == 0
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
@@ -327,7 +327,7 @@ def test_at_first_the_mask_branch_alone_learns(command, tmp_path: Path, capsys) 
 
 
 def test_without_weight_the_mask_branch_stays_as_it_is(command, tmp_path: Path, capsys) -> None:
-    begin = build.build_network(settings.parse(command("x"))[0]).half().float().state_dict()
+    begin = build.build_network(menu.parse(command("x"))[0]).half().float().state_dict()
     argv = command("run", steps=2, mask_weight=0, log_steps=1, ema=0, warmup=0)
     assert train.main([*argv, "--train-backbone"]) == 0
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
@@ -358,7 +358,7 @@ def test_takes_up_another_pairs_mask_branch(command) -> None:
     assert train.main(command("donor", steps=1, mask_stride=32)) == 0
     donor = Path(command("donor")[command("donor").index("--output") + 1]) / "model.safetensors"
     for changes in ({"mask_from": donor}, {"mask_from": donor, "init": donor}):
-        config, _ = settings.parse(command("heir", **changes))
+        config, _ = menu.parse(command("heir", **changes))
         heir = build.build_network(config)
         assert heir.config.mask_stride == 32  # the weights belong to it
         given = load_checkpoint(donor).mask_branch.state_dict()
@@ -377,7 +377,7 @@ def test_a_teacher_of_other_paintings_is_refused(command, tmp_path: Path, capsys
 
 
 def test_learning_rate_warms_up_and_falls(command) -> None:
-    config, _ = settings.parse(command("run", steps=100, warmup=10, learning_rate=1.0))
+    config, _ = menu.parse(command("run", steps=100, warmup=10, learning_rate=1.0))
     learner = train.Learner(config, "cpu")
     rates = [learner.rate(step) for step in (5, 10, 55, 100)]
     assert rates == pytest.approx([0.5, 1.0, 0.02 + 0.98 / 2, 0.02])
@@ -415,9 +415,9 @@ def test_settings_from_a_file_are_the_defaults(tmp_path: Path, capsys) -> None:
     file = tmp_path / "pair.json"
     file.write_text(json.dumps({"foreground_style": "a.jpg", "background_style": "b.jpg",
                                 "steps": 7, "batch": 3}))  # fmt: skip
-    config, _ = settings.parse(["--settings", str(file), "--batch", "2"])
+    config, _ = menu.parse(["--settings", str(file), "--batch", "2"])
     assert (config.foreground_style, config.steps, config.batch) == ("a.jpg", 7, 2)
-    assert config.learning_rate == settings.TrainConfig().learning_rate
+    assert config.learning_rate == TrainConfig().learning_rate
     for content in ("[1]", "{", '{"stepz": 3}', '{"steps": "many"}'):
         file.write_text(content)
         assert train.main(["--settings", str(file)]) == 2
@@ -428,7 +428,7 @@ def test_settings_from_a_file_are_the_defaults(tmp_path: Path, capsys) -> None:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "docs" / "models").glob("*.json")), ids=str)
 def test_settings_of_shipped_pairs_can_be_trained_with(file: Path) -> None:
-    config = settings.load_file(file)
+    config = menu.load_file(file)
     config.check()
     assert Path(config.output).name == file.stem
     assert (ROOT / config.foreground_style).exists() and (ROOT / config.background_style).exists()
