@@ -1,6 +1,7 @@
 """Style, style blend and content: distances between VGG16 activations (Gatys et al. 2016)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,15 +15,7 @@ def gram(features: Tensor, mask: Tensor | None = None) -> Tensor:
     `features`: `(B, C, H, W)`; `mask`: `(B, 1, H, W)` in [0, 1], the places that count (H * W is
     then the mask's sum), None for all. Returns `(B, C, C)`.
     """
-    channels = features.shape[1]
-    with torch.autocast(features.device.type, enabled=False):
-        flat = features.float().flatten(2)
-        if mask is None:
-            weighted, places = flat, flat.shape[2]
-        else:
-            weight = mask.float().flatten(2)
-            weighted, places = flat * weight, weight.sum(dim=2, keepdim=True).clamp_min(1e-6)
-        return torch.einsum("bcn,bdn->bcd", weighted, flat) / (channels * places)
+    return _moments(features, mask)[0] / features.shape[1]
 
 
 def style_matrices(
@@ -35,17 +28,41 @@ def style_matrices(
     Arguments as of `gram`; `covariance_weight`: of its distance, against that of the first.
     Returns `(B, 2, C, C)`, float32.
     """
-    second_moment = gram(features, mask)
-    with torch.autocast(features.device.type, enabled=False):
-        x = features.float()
-        if mask is None:
-            mean = x.mean(dim=(2, 3))
-        else:
-            places = mask.float().sum(dim=(2, 3)).clamp_min(1e-6)
-            mean = (x * mask.float()).sum(dim=(2, 3)) / places
-        outer = mean[:, :, None] * mean[:, None, :] / features.shape[1]
-        covariance = second_moment - outer
-    return torch.stack([second_moment, covariance_weight**0.5 * covariance], dim=1)
+    second, mean = _moments(features, mask)
+    covariance = second - mean[:, :, None] * mean[:, None, :]
+    return torch.stack([second, covariance_weight**0.5 * covariance], 1) / features.shape[1]
+
+
+def _moments(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean of `f f^T` and of `f` over the places that count, `(B, C, C)` and `(B, C)`, float32."""
+    flat = features.flatten(2)
+    if mask is None:
+        share = flat.new_full((1, 1, flat.shape[2]), 1 / flat.shape[2], dtype=torch.float32)
+    else:
+        share = mask.float().flatten(2)
+        share = share / share.sum(dim=2, keepdim=True).clamp_min(1e-6)
+    return Moments.apply(flat, share)
+
+
+class Moments(torch.autograd.Function):
+    """Mean of `f f^T` and of `f`, with a gradient in one product, where autograd takes two."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """`flat`: `(B, C, N)`; `share`: of every place, `(B or 1, 1, N)`, float32, 1 in all."""
+        ctx.save_for_backward(flat, share)
+        with torch.autocast(flat.device.type, enabled=False):
+            weighted = flat.float() * share
+            return weighted @ flat.float().mT, weighted.sum(dim=2)
+
+    @staticmethod
+    def backward(ctx: Any, to_second: Tensor, to_mean: Tensor) -> tuple[Tensor, None]:
+        flat, share = ctx.saved_tensors
+        # bfloat16 reaches as far as float32; in float16 so small numbers would be nothing.
+        kind = torch.bfloat16 if flat.dtype == torch.bfloat16 else torch.float32
+        with torch.autocast(flat.device.type, enabled=False):
+            pull = (to_second + to_second.mT).to(kind) @ flat.to(kind)
+            return ((pull + to_mean[:, :, None]) * share).to(flat.dtype), None
 
 
 def gram_distance(grams: Grams, targets: Grams, scales: Mapping[str, float]) -> Tensor:

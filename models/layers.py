@@ -1,5 +1,7 @@
 """Building blocks of the painter: padded convolutions and norms that know the style."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,9 +25,34 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> 
     `x`: `(B, C, H, W)`; `gamma`, `beta`: `(B or 1, C, 1, 1)`. The statistics are float32
     whatever the input's precision: sums over a 4K picture drown or overflow in half precision.
     """
-    variance, mean = _moments(x.float())
+    if torch.is_grad_enabled():
+        return InstanceNorm.apply(x, gamma.float(), beta.float(), eps)
+    mean, variance = _moments(x.float())
     scale, shift = norm_affine(mean, variance, gamma, beta, eps)
     return torch.addcmul(shift, x, scale).to(x.dtype)
+
+
+class InstanceNorm(torch.autograd.Function):
+    """The same with a gradient of its own: a third of what autograd would go over and keep."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+        mean, variance = _moments(x.float())
+        scale, shift = norm_affine(mean, variance, gamma, beta, eps)
+        ctx.save_for_backward(x, mean, torch.rsqrt(variance + eps), gamma)
+        return torch.addcmul(shift, x, scale).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, mean, inverse, gamma = ctx.saved_tensors
+        gradient, normal = gradient.float(), (x.float() - mean) * inverse
+        to_shift = gradient.mean(dim=(2, 3), keepdim=True)
+        to_scale = (gradient * normal).mean(dim=(2, 3), keepdim=True)
+        # What moves the mean or the spread comes to nothing.
+        to_x = (gradient - to_shift - normal * to_scale) * (gamma * inverse)
+        places = x.shape[2] * x.shape[3]
+        to_gamma, to_beta = ((g * places).sum_to_size(gamma.shape) for g in (to_scale, to_shift))
+        return to_x.to(x.dtype), to_gamma, to_beta, None
 
 
 def norm_affine(
@@ -37,11 +64,12 @@ def norm_affine(
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance and mean over the places of `(B, C, H, W)`."""
-    if torch.compiler.is_exporting():  # var_mean becomes a sum there, which overflows fp16
-        mean = x.mean(dim=(2, 3), keepdim=True)
-        return (x - mean).square().mean(dim=(2, 3), keepdim=True), mean
-    return torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
+    """Mean and variance over the places of `(B, C, H, W)`; nothing is kept for a gradient.
+
+    Two sweeps: torch.var_mean takes 15 times as long on CPUs, and overflows exported in fp16.
+    """
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    return mean, (x - mean).square_().mean(dim=(2, 3), keepdim=True)
 
 
 class DoublingConv(nn.Conv2d):

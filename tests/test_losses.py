@@ -58,6 +58,27 @@ def test_style_matrices_by_hand() -> None:
     assert torch.allclose(covariance, 2 * torch.tensor([[2.0, 0.0], [0.0, 0.0]]) / 4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("masked", [True, False])
+def test_style_matrices_have_autograds_gradient(dtype: torch.dtype, masked: bool) -> None:
+    torch.manual_seed(0)
+    f = torch.randn(2, 3, 4, 5).to(dtype).requires_grad_()
+    mask = torch.rand(2, 1, 4, 5) if masked else torch.ones(2, 1, 4, 5)
+    share = mask / mask.sum(dim=(2, 3), keepdim=True)
+    second = torch.einsum("bchw,bdhw->bcd", f.float() * share, f.float()) / 3
+    mean = (f.float() * share).sum(dim=(2, 3))
+    covariance = second - mean[:, :, None] * mean[:, None, :] / 3
+    expected = torch.stack([second, 2 * covariance], dim=1)
+    found = style_matrices(f, mask if masked else None, 4.0)
+    torch.testing.assert_close(found, expected)
+    toward = torch.randn_like(expected)
+    (wanted,) = torch.autograd.grad(expected, f, toward)
+    (gradient,) = torch.autograd.grad(found, f, toward)
+    torch.testing.assert_close(
+        gradient, wanted, atol=1e-2 if dtype == torch.bfloat16 else 1e-6, rtol=1e-2
+    )
+
+
 def test_style_matrices_within_a_mask_are_those_of_the_cut_out() -> None:
     features, mask = torch.rand(1, 3, 4, 6), torch.zeros(1, 1, 4, 6)
     mask[..., :2] = 1

@@ -133,6 +133,21 @@ def test_instance_norm_by_hand() -> None:
     assert torch.allclose(instance_norm(x, 2 * one, 10 * one, eps=0), expected)
 
 
+@pytest.mark.parametrize("batch", [1, 3])  # of scale and shift
+def test_instance_norm_has_autograds_gradient(batch: int) -> None:
+    torch.manual_seed(0)
+    leaves = [torch.randn(3, 2, 5, 4), torch.randn(batch, 2, 1, 1), torch.randn(batch, 2, 1, 1)]
+    leaves = [x.requires_grad_() for x in leaves]
+    x, gamma, beta = leaves
+    variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
+    expected = (x - mean) / (variance + 1e-5).sqrt() * gamma + beta
+    toward = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, leaves, toward)
+    found = torch.autograd.grad(instance_norm(x, gamma, beta), leaves, toward)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
 def test_instance_norm_keeps_its_statistics_in_float32() -> None:
     x = (1000 + torch.randn(1, 1, 512, 512)).bfloat16()
     one = torch.ones(1, 1, 1, 1)
