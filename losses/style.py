@@ -52,8 +52,9 @@ class Moments(torch.autograd.Function):
         """`flat`: `(B, C, N)`; `share`: of every place, `(B or 1, 1, N)`, float32, 1 in all."""
         ctx.save_for_backward(flat, share)
         with torch.autocast(flat.device.type, enabled=False):
-            weighted = flat.float() * share
-            return weighted @ flat.float().mT, weighted.sum(dim=2)
+            flat = flat.float()
+            weighted = flat * share
+            return weighted @ flat.mT, weighted.sum(dim=2)
 
     @staticmethod
     def backward(ctx: Any, to_second: Tensor, to_mean: Tensor) -> tuple[Tensor, None]:
