@@ -172,13 +172,13 @@ class TrainConfig:
         for name, least in COUNTS.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
-        for name in ("covariance_weight", "steady_weight"):
+        for name in ("covariance_weight", "steady_weight", "mask_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be 0 or more")
         if self.mask_steps and not self.mask_weight:
             raise ValueError("--mask-steps needs --mask-weight above 0")
-        if self.crop_zoom < 1:
-            raise ValueError("--crop-zoom must be at least 1")
+        if not 1 <= self.crop_zoom < float("inf"):
+            raise ValueError("--crop-zoom must be a number of at least 1")
         if self.surroundings < 0 or self.surroundings % 4:
             raise ValueError("--surroundings must be a multiple of 4, 0 or more")
         for name in ("crop_size", "late_crop_size"):
