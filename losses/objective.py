@@ -24,6 +24,7 @@ class ObjectiveWeights:
     """Weights of the terms (dimensionless), and the layers that they look at."""
 
     style_weight: float = 5e4
+    foreground_style_weight: float = 1.0  # of the foreground's, times style_weight
     content_weight: float = 1.0
     tone_weight: float = 100.0
     tv_weight: float = 10.0
@@ -97,8 +98,11 @@ class Objective:
             images = (painting.foreground, painting.background)
             whole = torch.ones_like(painting.alpha)
             regions = [(self.grams(self.vgg(i, self.weights.style_layers)), whole) for i in images]
+        # Alike in both terms: the mixture that alpha asks for stays the same.
+        strengths = (self.weights.foreground_style_weight, 1.0)
         own = crossed = torch.zeros_like(painting.alpha)
-        for index, (grams, weight) in enumerate(regions):
+        for index, (grams, present) in enumerate(regions):
+            weight = strengths[index] * present
             own = own + weight * gram_distance(grams, self.targets[index], self.scales)
             crossed = crossed + weight * gram_distance(grams, self.targets[1 - index], self.scales)
         return own, crossed

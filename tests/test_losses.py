@@ -209,10 +209,12 @@ def test_style_term_vanishes_for_the_paintings_and_the_blend_for_exchanged_ones(
     assert crossed["style"].item() == pytest.approx(right["blend"].item(), rel=1e-4)
 
 
-def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg) -> None:
-    layers = ObjectiveWeights().style_layers
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg, share) -> None:
+    weights = ObjectiveWeights(foreground_style_weight=share)
+    layers = weights.style_layers
     styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
-    guided = Objective(PerceptualNetwork(random_vgg), styles, ObjectiveWeights())
+    guided = Objective(PerceptualNetwork(random_vgg), styles, weights)
     # Gram matrices of features that are 3 and 5 everywhere, two channels: 9 / 2 and 25 / 2.
     guided.targets = [
         dict.fromkeys(layers, torch.full((1, 2, 2, 2), value**2 / 2)) for value in (3.0, 5.0)
@@ -225,7 +227,10 @@ def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg) ->
     own, crossed = guided.style_terms(view, dict.fromkeys(layers, features))
     assert own.item() == pytest.approx(0, abs=1e-6)
     # Each layer is (25 - 9) / 2 = 8 off in every entry, in either region; the layers weigh 12.03.
-    assert crossed.item() == pytest.approx(2 * 12.03 * 8**2)
+    assert crossed.item() == pytest.approx((share + 1) * 12.03 * 8**2)
+    foreground_off = torch.full_like(features, 5.0)
+    own, _ = guided.style_terms(view, dict.fromkeys(layers, foreground_off))
+    assert own.item() == pytest.approx(share * 12.03 * 8**2)
 
 
 def test_guided_style_needs_no_branch_images_and_whole_style_judges_them_alone(random_vgg) -> None:

@@ -12,16 +12,11 @@ COUNTS = {  # least values
     **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size", "mask_steps"), 0),
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
-SHARES = {
+WEIGHTS = ("foreground_style_weight", "covariance_weight", "steady_weight", "mask_weight")
+SHARES = {  # greatest values
     "alpha_ends": 0.5,
-    "empty_share": 1,
-    "exchange_share": 1,
-    "late_share": 1,
-    "photo_share": 1,
-    "teacher_share": 1,
-    "backbone_rate": 1,
-    "ema": 1,
-    "final_rate": 1,
+    **dict.fromkeys(("empty_share", "exchange_share", "late_share", "photo_share"), 1),
+    **dict.fromkeys(("teacher_share", "backbone_rate", "ema", "final_rate"), 1),
 }
 
 
@@ -91,6 +86,9 @@ class TrainConfig:
 
     # Objective
     style_weight: float = setting(_WEIGHTS.style_weight, "weight of the style term")
+    foreground_style_weight: float = setting(
+        _WEIGHTS.foreground_style_weight, "weight of the foreground's style, times --style-weight"
+    )
     covariance_weight: float = setting(
         _WEIGHTS.covariance_weight, "weight of the style's covariances against its Gram matrices"
     )
@@ -172,7 +170,7 @@ class TrainConfig:
         for name, least in COUNTS.items():
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
-        for name in ("covariance_weight", "steady_weight", "mask_weight"):
+        for name in WEIGHTS:
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be 0 or more")
         if self.mask_steps and not self.mask_weight:
