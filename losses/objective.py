@@ -1,7 +1,8 @@
 """The objective: every term by name, every weight applied here and nowhere else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -17,13 +18,14 @@ from .style import content_distance, gram_distance, style_matrices
 from .tone import key, tone_distance, tone_target
 
 LEAST_REGION = 0.1  # share of a picture
+STYLE_STRENGTH = 40.0  # style term of what has no style at all, where no weight is named
 
 
 @dataclass(frozen=True)
 class ObjectiveWeights:
     """Weights of the terms (dimensionless), and the layers that they look at."""
 
-    style_weight: float = 5e4
+    style_weight: float = 0.0  # 0: by the paintings, STYLE_STRENGTH over their own size
     foreground_style_weight: float = 1.0  # of the foreground's, times style_weight
     content_weight: float = 1.0
     tone_weight: float = 100.0
@@ -62,6 +64,8 @@ class Objective:
             self.targets = [self.grams(vgg(style, weights.style_layers)) for style in styles]
         self.keys = [key(style) for style in styles]
         self.scales = dict(zip(weights.style_layers, weights.style_layer_weights, strict=True))
+        if not weights.style_weight:
+            self.weights = replace(weights, style_weight=STYLE_STRENGTH / self._size())
 
     def __call__(self, content: Tensor, painting: Painting) -> dict[str, Tensor]:
         """Every weighted term of a batch, averaged over it, by name; their sum is the loss.
@@ -106,6 +110,15 @@ class Objective:
             own = own + weight * gram_distance(grams, self.targets[index], self.scales)
             crossed = crossed + weight * gram_distance(grams, self.targets[1 - index], self.scales)
         return own, crossed
+
+    def _size(self) -> float:
+        """Distance of nothing to a style, mean of the two: strong colours and contrasts are far."""
+        return fmean(
+            gram_distance({k: torch.zeros_like(t) for k, t in target.items()}, target, self.scales)
+            .mean()
+            .item()
+            for target in self.targets
+        )
 
     def mask_term(
         self, logits: Tensor, target: Tensor, known: Tensor | None = None

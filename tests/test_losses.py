@@ -1,5 +1,7 @@
 """Losses against answers worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ from losses import (
     tone_target,
     total_variation,
 )
-from losses.objective import presence
+from losses.objective import STYLE_STRENGTH, presence
 from losses.tone import Key, key
 
 
@@ -260,8 +262,24 @@ def test_an_empty_region_adds_nothing(objective: Objective) -> None:
     features = objective.vgg(view.stylized, objective.weights.style_layers)
     grams = objective.grams(features)
     own, crossed = (gram_distance(grams, t, objective.scales) for t in objective.targets)
-    assert terms["style"].item() == pytest.approx(5e4 * own.item(), rel=1e-4)
-    assert terms["blend"].item() == pytest.approx(5e4 * crossed.item(), rel=1e-4)
+    weight = objective.weights.style_weight
+    assert terms["style"].item() == pytest.approx(weight * own.item(), rel=1e-4)
+    assert terms["blend"].item() == pytest.approx(weight * crossed.item(), rel=1e-4)
+
+
+def test_without_a_style_weight_the_paintings_strength_decides(random_vgg) -> None:
+    vgg, layers = PerceptualNetwork(random_vgg), ("chroma",)
+    weights = ObjectiveWeights(
+        style_layers=layers, style_layer_weights=(1.0,), covariance_weight=0.0
+    )
+    # Grey's matrix is 1/3 for the constant channel and nothing else: a mean square of 1/81.
+    grey, red = torch.full((1, 3, 32, 32), 0.5), torch.zeros(1, 3, 32, 32)
+    red[:, 0] = 1
+    objective = Objective(vgg, (grey, grey), weights)
+    assert objective.weights.style_weight == pytest.approx(STYLE_STRENGTH * 81, rel=1e-4)
+    assert Objective(vgg, (grey, red), weights).weights.style_weight < STYLE_STRENGTH * 81
+    named = Objective(vgg, (grey, red), replace(weights, style_weight=7.0))
+    assert named.weights.style_weight == 7
 
 
 def test_content_vanishes_for_the_photograph(objective: Objective) -> None:

@@ -206,7 +206,7 @@ class Learner:
         header = {
             "styles": build.describe_styles(self.config),
             "training": asdict(self.config),
-            "objective": asdict(self.config.objective_weights()),
+            "objective": asdict(self.objective.weights),
             "seed": self.config.seed,
             "git_revision": git_revision(),
             "pictures_seen": self.pictures,

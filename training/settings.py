@@ -12,7 +12,10 @@ COUNTS = {  # least values
     **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size", "mask_steps"), 0),
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
-WEIGHTS = ("foreground_style_weight", "covariance_weight", "steady_weight", "mask_weight")
+WEIGHTS = (
+    *("style_weight", "foreground_style_weight", "covariance_weight", "steady_weight"),
+    "mask_weight",
+)
 SHARES = {  # greatest values
     "alpha_ends": 0.5,
     **dict.fromkeys(("empty_share", "exchange_share", "late_share", "photo_share"), 1),
@@ -85,7 +88,9 @@ class TrainConfig:
     workers: int = setting(1, "processes that load photographs")
 
     # Objective
-    style_weight: float = setting(_WEIGHTS.style_weight, "weight of the style term")
+    style_weight: float = setting(
+        _WEIGHTS.style_weight, "weight of the style term (0: by the strength of the paintings)"
+    )
     foreground_style_weight: float = setting(
         _WEIGHTS.foreground_style_weight, "weight of the foreground's style, times --style-weight"
     )
