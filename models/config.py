@@ -24,7 +24,7 @@ class NetworkConfig:
 
 SIZES = {
     "small": NetworkConfig(
-        width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=449, mask_stride=16
+        width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=465, mask_stride=16
     ),
     "base": NetworkConfig(mask_stride=16),
 }
