@@ -12,10 +12,7 @@ COUNTS = {  # least values
     **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size", "mask_steps"), 0),
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
-WEIGHTS = (
-    *("style_weight", "foreground_style_weight", "covariance_weight", "steady_weight"),
-    "mask_weight",
-)
+WEIGHTS = [f"{of}_weight" for of in ("style", "foreground_style", "covariance", "steady", "mask")]
 SHARES = {  # greatest values
     "alpha_ends": 0.5,
     **dict.fromkeys(("empty_share", "exchange_share", "late_share", "photo_share"), 1),
