@@ -128,7 +128,8 @@ def painted(page) -> int:
 
 
 def wait_painted(page, count: int) -> None:
-    page.wait_for_function(f"Number(document.body.dataset.painted) >= {count}")
+    # However slow the machine, and whatever runs beside it.
+    page.wait_for_function(f"Number(document.body.dataset.painted) >= {count}", timeout=240_000)
 
 
 def wait_size(page, size: str) -> None:
@@ -243,7 +244,7 @@ def test_camera_is_painted_live_and_recorded(browser, address, tmp_path) -> None
         wait_painted(page, before + 5)
         first = shown(page)
         page.click("#record")
-        wait_painted(page, painted(page) + 12)
+        wait_painted(page, painted(page) + 24)
         assert np.abs(shown(page) - first).mean() > 1 / 255  # the square has moved on
         with page.expect_download() as download:
             page.click("#record")
@@ -252,7 +253,8 @@ def test_camera_is_painted_live_and_recorded(browser, address, tmp_path) -> None
         with av.open(str(path)) as clip:
             frames = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
         assert len(frames) > 3
-        assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1
+        moved = [np.abs(frames[0].astype(float) - frame).mean() for frame in frames]
+        assert max(moved) > 1  # the last one may be where it began
         assert all(frame.shape == frames[0].shape for frame in frames)
         page.click("#camera")  # off again
         wait_size(page, "512x512")
