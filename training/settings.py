@@ -12,7 +12,7 @@ COUNTS = {  # least values
     **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size", "mask_steps"), 0),
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
-WEIGHTS = [f"{of}_weight" for of in ("style", "foreground_style", "covariance", "steady", "mask")]
+WEIGHTS = [f.name for f in fields(_WEIGHTS) if f.name.endswith("_weight")]
 SHARES = {  # greatest values
     "alpha_ends": 0.5,
     **dict.fromkeys(("empty_share", "exchange_share", "late_share", "photo_share"), 1),
@@ -173,8 +173,8 @@ class TrainConfig:
             if getattr(self, name) < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
         for name in WEIGHTS:
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be 0 or more")
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name.replace('_', '-')} must be a number of 0 or more")
         if self.mask_steps and not self.mask_weight:
             raise ValueError("--mask-steps needs --mask-weight above 0")
         if not 1 <= self.crop_zoom < float("inf"):
