@@ -14,20 +14,32 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from data.images import PictureError, read_picture, whole_file
+from data.images import PictureError, read_picture, read_style, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
 from data.sheet import contact_sheet
-from metrics import conditioning, figures, objective, peers, regions, solving, speed, temporal
+from metrics import (
+    blind,
+    conditioning,
+    figures,
+    look,
+    objective,
+    peers,
+    regions,
+    solving,
+    speed,
+    temporal,
+)
 from metrics.menu import parser
 from metrics.peer_network import load_peer
-from metrics.subject import Subject
+from metrics.subject import STYLES, Subject, find_style
 from models import (
     CheckpointError,
     git_revision,
     keep_memory,
     load_checkpoint,
     pick_device,
+    read_header,
 )
 
 Figures = dict[str, Any]
@@ -166,6 +178,46 @@ def run_solve(args: argparse.Namespace) -> Figures:
     return {"terms": reached}
 
 
+def run_look(args: argparse.Namespace) -> Figures:
+    """Painting or photo filter: prints the table, returns every figure."""
+    device = pick_device(args.device)
+    photos = look.read_photos(args.photos, args.size, args.count)
+    rows: dict[str, look.Row] = {}
+    every: dict[str, list[look.Row]] = {}
+    for name in args.checkpoints:
+        files = [find_style(style, STYLES) for style in read_header(name)["styles"]]
+        rows[f"{name}: paintings"] = look.painting_row([read_style(f, args.size) for f in files])
+        every[name] = look.measure_network(load_checkpoint(name, device), photos.values())
+        rows[name] = look.summary(every[name])
+    for folder in args.pictures:
+        every[str(folder)] = look.measure_pictures(folder, photos)
+        rows[str(folder)] = look.summary(every[str(folder)])
+    if args.peers:
+        if not args.checkpoints:
+            raise ValueError("--peers are pasted by a checkpoint's mask: name one")
+        network = load_checkpoint(args.checkpoints[0], device)
+        name = " + ".join(path.stem for path in args.peers)
+        paint = peers.by_mask(network, *(load_peer(path, device) for path in args.peers))
+        every[name] = look.measure_by(paint, photos.values())
+        rows[name] = look.summary(every[name])
+    print(look.table(rows, len(photos)))
+    return {"medians": rows, "photographs": every}
+
+
+def run_blind(args: argparse.Namespace) -> Figures:
+    """Make the sheets, or count the answers; returns the counts."""
+    if args.score:
+        counts = blind.count(args.output)
+        print(", ".join(f"{name} {number}" for name, number in counts.items()))
+        return {"counts": counts}
+    if len(args.folders) != 3:
+        raise ValueError("name three folders: photographs, first results, second results")
+    photos, *folders = args.folders
+    made = blind.make(photos, tuple(folders), args.paintings, args.output)
+    print(f"{made} sheets in {args.output}; the judge writes {args.output / blind.ANSWERS}")
+    return {"sheets": made}
+
+
 def write_json(args: argparse.Namespace, found: Figures) -> None:
     """Every figure with the settings and the revision that made it."""
     settings = {name: value for name, value in vars(args).items() if name != "json"}
@@ -188,6 +240,8 @@ RUN = {
     "figures": run_figures,
     "solve": run_solve,
     "speed": run_speed,
+    "look": run_look,
+    "blind": run_blind,
 }
 
 

@@ -114,7 +114,8 @@ def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -
         distributed.init_process_group(backend, timeout=timedelta(days=2))
     learner = Learner(config, device, world, resume)
     if rank == 0:
-        print(f"style weight: {learner.objective.weights.style_weight:.6g}")
+        weights = ", ".join(f"{w:.6g}" for w in learner.objective.styles.weights.tolist())
+        print(f"style weights: {weights}")
         entries = build.prepare_data(config, device)
         menu.save(config)
     if world > 1:

@@ -3,11 +3,11 @@
 from .imitation import imitation_distance
 from .mask import mask_distillation
 from .objective import Objective, ObjectiveWeights, Painting
+from .palette import palette, palette_distance
 from .perceptual import PerceptualNetwork
 from .smoothness import total_variation
 from .steadiness import steadiness_distance
-from .style import content_distance, gram, gram_distance, style_matrices
-from .tone import tone_distance, tone_target
+from .style import content_distance, gram, gram_distance
 
 __all__ = [
     "Objective",
@@ -19,9 +19,8 @@ __all__ = [
     "gram_distance",
     "imitation_distance",
     "mask_distillation",
+    "palette",
+    "palette_distance",
     "steadiness_distance",
-    "style_matrices",
-    "tone_distance",
-    "tone_target",
     "total_variation",
 ]

@@ -8,15 +8,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg16, vgg19
 
-from .color import chroma
 from .weights import read_weights, vgg16_weights, vgg19_weights
 
 BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each pooling, by depth
 
 Features = dict[str, Tensor]
-
-
-CHROMA = "chroma"  # a layer for the style that is none of VGG's
 
 
 def layer_indices(depth: int) -> dict[str, int]:
@@ -70,13 +66,9 @@ class PerceptualNetwork(nn.Module):
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> Features:
-        """Activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name.
-
-        `CHROMA` is no layer of VGG: see `losses.color`.
-        """
-        layers = set(layers)
-        found = {CHROMA: chroma(picture)} if CHROMA in layers else {}
-        wanted = {self.layers[name]: name for name in layers - {CHROMA}}
+        """Return the activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name."""
+        found: Features = {}
+        wanted = {self.layers[name]: name for name in layers}
         x = (picture - self.mean) / self.std
         for index in range(max(wanted, default=-1) + 1):
             x = self.features[index](x)

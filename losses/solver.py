@@ -40,12 +40,13 @@ def reference_weights(height: int, width: int) -> ObjectiveWeights:
     return ObjectiveWeights(
         style_weight=1e6,
         content_weight=1.0,
-        tone_weight=0.0,
+        fine_weight=0.0,
+        palette_weight=0.0,
         tv_weight=8.5e-5 * 3 * height * width,
         style_layers=REFERENCE_LAYERS,
         style_layer_weights=(1.0,) * len(REFERENCE_LAYERS),
         content_layer="conv2_2",
-        covariance_weight=0.0,
+        vgg_downscale=1,
         guided_style=False,
     )
 

@@ -73,6 +73,30 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--segmenter", default="deeplabv3_resnet101", help="as of train.py")
     s.add_argument("--setting", choices=("network", "reference"), default="network",
                    help="the pair's objective on VGG16, or the reference one on VGG19")  # fmt: skip
+
+    k = questions.add_parser("look", help="painting or photo filter: lightness, darks, colours")
+    k.add_argument("photos", type=Path, metavar="FOLDER", help="photographs")
+    k.add_argument("--checkpoints", nargs="*", default=shipped_checkpoints(), metavar="CHECKPOINT",
+                   help="files or shipped names (default: all that ship)")  # fmt: skip
+    k.add_argument("--pictures", nargs="*", type=Path, default=[], metavar="FOLDER",
+                   help="results of other programs, named as the photographs")  # fmt: skip
+    k.add_argument("--peers", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
+                   help="fast_neural_style networks, pasted by our mask")  # fmt: skip
+    k.add_argument("--size", type=_positive, default=512, help="long side, pixels (default: 512)")
+    k.add_argument("--count", type=_positive, help="photographs, evenly spread (default: all)")
+    k.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    k.add_argument("--json", type=Path, help="write every figure to this file")
+
+    b = questions.add_parser("blind", help="sheets for a blind comparison of two sets of results")
+    b.add_argument("folders", nargs="*", type=Path, metavar="FOLDER",
+                   help="the photographs, the first results, the second results")  # fmt: skip
+    b.add_argument("--paintings", nargs="*", type=Path, default=[], metavar="FILE",
+                   help="shown on every sheet: style 1, style 2")  # fmt: skip
+    b.add_argument("-o", "--output", type=Path, default=Path("outputs/blind"),
+                   help="of the sheets and key.json (default: outputs/blind)")  # fmt: skip
+    b.add_argument("--score", action="store_true",
+                   help="count answers.json in --output: {\"00\": \"left\", ...}")  # fmt: skip
+    b.add_argument("--json", type=Path, help="write the counts to this file")
     return p
 
 

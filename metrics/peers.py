@@ -15,6 +15,7 @@ from data.masks import Segmenter, foreground_mask, segment
 from data.photos import Entry
 from losses import content_distance
 from losses.weights import read_weights, vgg16_weights
+from models import StyleNetwork
 
 from .edges import paste, seam
 from .peer_network import PeerNetwork
@@ -62,6 +63,20 @@ class Rivals:
             network(photo)[..., :height, :width] for network in (self.foreground, self.background)
         )
         return paste(first, second, mask)
+
+
+def by_mask(
+    network: StyleNetwork, foreground: PeerNetwork, background: PeerNetwork
+) -> Callable[[Tensor], Tensor]:
+    """Two single-style networks pasted by another network's learned mask."""
+
+    def paint(photo: Tensor) -> Tensor:
+        height, width = photo.shape[-2:]
+        photo = photo.to(network.device)
+        first, second = (peer(photo)[..., :height, :width] for peer in (foreground, background))
+        return paste(first, second, network.inspect(photo, 0.0).mask).cpu()
+
+    return paint
 
 
 def lpips_distance(weights: Path | None, device: str) -> Distance:

@@ -17,6 +17,7 @@ from .device import (
     pick_precision,
     pick_training_precision,
 )
+from .layers import ConditionalNorm
 from .mask import pretrained_backbone
 from .network import StyleNetwork
 from .shipped import SMALL, Painting, describe, shipped_checkpoints
@@ -28,6 +29,7 @@ __all__ = [
     "SIZES",
     "SMALL",
     "CheckpointError",
+    "ConditionalNorm",
     "Inspection",
     "NetworkConfig",
     "Painter",

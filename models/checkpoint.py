@@ -18,8 +18,8 @@ from .network import StyleNetwork
 from .shipped import SHIPPED, shipped_checkpoints
 
 # 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels;
-# 5: the mask branch's stride
-FORMAT_VERSION, OLDEST_READ = 5, 4
+# 5: the mask branch's stride; 6: no view of the photograph behind the bottleneck
+FORMAT_VERSION, OLDEST_READ = 6, 6
 
 Header = dict[str, Any]
 

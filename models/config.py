@@ -13,6 +13,7 @@ class NetworkConfig:
     finest: int = 1  # pixels a side of the finest cells that are worked on: 1, or 2 for speed
     shared_blocks: int = 3  # residual blocks before the branches
     branch_blocks: int = 2  # residual blocks of each style branch
+    styles: int = 2  # rows of the norm parameters; a foundation has one for every painting
     mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
     mask_stride: int = 32  # of its coarsest features, 32 or 16, pixels of what it sees
     # The region is sigmoid(gain * (logit + bias)): nearly as decided as DeepLab's, and rather a

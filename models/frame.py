@@ -73,9 +73,9 @@ class Seen(NamedTuple):
 
     first: Tensor  # (B, 4 * width, h, w), features of style branch 1
     second: Tensor  # of style branch 2
-    photo: Tensor  # (B, 3, 4h, 4w), what is painted
     region: Tensor  # (B, 1, ...) in [0, 1], the foreground, given or learned, in finest cells
     share: Tensor  # (B, 1, 1, 1), of the other style in the mixture
+    rows: Tensor | None  # (B, 2), the pictures' two styles; None for styles 0 and 1
     frame: Frame  # where the picture lies in it
 
     def part(self, cells: Frame) -> Self:
@@ -84,6 +84,5 @@ class Seen(NamedTuple):
         return self._replace(
             first=cells.cut(self.first),
             second=cells.cut(self.second),
-            photo=cells.finer(STRIDE).cut(self.photo),
             region=cells.finer(finest).cut(self.region),
         )

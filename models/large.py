@@ -48,11 +48,15 @@ class Moments:
         self.sum = self.sum + part.sum(dim=(2, 3), keepdim=True, dtype=torch.float64)
         self.squares = self.squares + part.square().sum((2, 3), keepdim=True, dtype=torch.float64)
 
-    def affine(self, gamma: Tensor, beta: Tensor) -> Affine:
-        """What the norm does to `x`: `scale * x + shift`."""
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance, `(B, C, 1, 1)` each, float32."""
         mean = self.sum / self.count
         variance = (self.squares / self.count - mean.square()).clamp_min(0)
-        return norm_affine(mean.float(), variance.float(), gamma, beta)
+        return mean.float(), variance.float()
+
+    def affine(self, gamma: Tensor, beta: Tensor) -> Affine:
+        """What the norm does to `x`: `scale * x + shift`."""
+        return norm_affine(*self.statistics(), gamma, beta)
 
 
 def encode(encoder: nn.Sequential, picture: Tensor) -> Tensor:
@@ -102,13 +106,30 @@ def residual(x: Tensor, steps: Sequence[tuple[nn.Conv2d, Tensor, Tensor]]) -> Te
     return y
 
 
-def decode(paint: Callable[[Seen, Tensor], Tensor], seen: Seen, mask: Tensor, rows: int) -> Tensor:
-    """What `paint` makes of features and style 1's region, so many feature rows at a time."""
+def decode(paint: Callable[..., Tensor], norms: int, seen: Seen, mask: Tensor, rows: int) -> Tensor:
+    """Decode features and style 1's region by `paint`, so many feature rows at a time.
+
+    `paint`: takes features, region, statistics of the norms so far and the number of the norm
+    whose input is wanted; `norms`: how many there are. One pass over the strips for each norm, and
+    one that paints.
+    """
     height, width = seen.first.shape[-2:]
     finer = mask.shape[-1] // width
-    painted = []
-    for look, own, _ in strips(height, rows):
-        part = Frame(look.stop - look.start, width, look.start)
-        strip = paint(seen.part(part), part.finer(finer).cut(mask))
-        painted.append(strip[..., STRIDE * own.start : STRIDE * own.stop, :])
+    known: list[tuple[Tensor, Tensor]] = []
+    painted: list[Tensor] = []
+    for norm in range(norms + 1):
+        moments = Moments()
+        for look, own, _ in strips(height, rows):
+            part = Frame(look.stop - look.start, width, look.start)
+            region = part.finer(finer).cut(mask)
+            until = norm if norm < norms else None
+            strip = paint(seen.part(part), region, known, until)
+            step = strip.shape[-2] // part.height
+            strip = strip[..., step * own.start : step * own.stop, :]
+            if until is None:
+                painted.append(strip)
+            else:
+                moments.add(strip)
+        if norm < norms:
+            known.append(moments.statistics())
     return torch.cat(painted, dim=2)

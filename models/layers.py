@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Moments = tuple[Tensor, Tensor]  # mean and variance, (B, C, 1, 1) each, float32
+
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     """A convolution with reflect padding, so that borders carry no dark frame."""
@@ -22,7 +24,7 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
 def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:
     """Instance normalisation (Ulyanov et al. 2016) with its scale and shift in one sweep.
 
-    `x`: `(B, C, H, W)`; `gamma`, `beta`: `(B or 1, C, 1, 1)`. The statistics are float32
+    `x`: `(B, C, H, W)`; `gamma`, `beta`: `(B or 1, C, H or 1, W or 1)`. The statistics are float32
     whatever the input's precision: sums over a 4K picture drown or overflow in half precision.
     """
     if torch.is_grad_enabled():
@@ -43,12 +45,12 @@ class InstanceNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, mean, inverse, gamma = ctx.saved_tensors
         gradient, normal = gradient.float(), (x.float() - mean) * inverse
-        to_shift = gradient.mean(dim=(2, 3), keepdim=True)
-        to_scale = (gradient * normal).mean(dim=(2, 3), keepdim=True)
-        # What moves the mean or the spread comes to nothing.
-        to_x = (gradient - to_shift - normal * to_scale) * (gamma * inverse)
-        places = x.shape[2] * x.shape[3]
-        to_gamma, to_beta = ((g * places).sum_to_size(gamma.shape) for g in (to_scale, to_shift))
+        scaled, turned = gradient * gamma, gradient * normal
+        to_shift = scaled.mean(dim=(2, 3), keepdim=True)
+        to_scale = (scaled * normal).mean(dim=(2, 3), keepdim=True)
+        # A change of the mean or the spread alone has no effect.
+        to_x = (scaled - to_shift - normal * to_scale) * inverse
+        to_gamma, to_beta = (g.sum_to_size(gamma.shape) for g in (turned, gradient))
         return to_x.to(x.dtype), to_gamma, to_beta, None
 
 
@@ -60,15 +62,19 @@ def norm_affine(
     return scale, beta.float() - mean * scale
 
 
-def _normalize(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What instance norm makes of `(B, C, H, W)`, and mean and variance over the places, float32.
+def statistics(x: Tensor) -> Moments:
+    """Return mean and variance of `(B, C, H, W)` over the places, `(B, C, 1, 1)`, float32.
 
     Two sweeps: torch.var_mean takes 15 times as long on CPUs, and overflows exported in fp16.
-    Nothing is kept for a gradient.
     """
     wide = x.float()
     mean = wide.mean(dim=(2, 3), keepdim=True)
-    variance = (wide - mean).square_().mean(dim=(2, 3), keepdim=True)
+    return mean, (wide - mean).square_().mean(dim=(2, 3), keepdim=True)
+
+
+def _normalize(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What instance norm makes of `(B, C, H, W)`, and its mean and variance."""
+    mean, variance = statistics(x)
     scale, shift = norm_affine(mean, variance, gamma, beta, eps)
     return torch.addcmul(shift, x, scale).to(x.dtype), mean, variance
 
@@ -96,25 +102,55 @@ class DoublingConv(nn.Conv2d):
         return F.pixel_shuffle(places, 2)[..., 1:-1, 1:-1]
 
 
-class StyleAffine(nn.Module):
-    """Scale and shift of two styles, mixed at every place.
+class ConditionalNorm(nn.Module):
+    """Conditional instance norm (Dumoulin et al. 2017): a row of scale and shift for every style.
 
-    `weight` is the share of the first style in [0, 1], `(B, 1, h, w)` with `h, w` the feature's
-    size or 1: `gamma(p) = weight(p) * gamma1 + (1 - weight(p)) * gamma2`, likewise beta.
+    Two styles of a picture are mixed per place: with `weight`, the share of the first one,
+    `gamma(p) = weight(p) * gamma1 + (1 - weight(p)) * gamma2`, likewise beta.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, styles: int = 2) -> None:
         super().__init__()
-        # A little apart from the start, otherwise both styles learn one palette.
-        self.scale = nn.Parameter(1 + 0.1 * torch.randn(2, channels, 1, 1))
-        self.shift = nn.Parameter(0.1 * torch.randn(2, channels, 1, 1))
+        # Different from the start, otherwise all styles learn one palette.
+        self.scale = nn.Parameter(1 + 0.1 * torch.randn(styles, channels, 1, 1))
+        self.shift = nn.Parameter(0.1 * torch.randn(styles, channels, 1, 1))
 
-    def forward(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Gamma and beta, `(B, C, h, w)` each, float32."""
-        first, second = self.scale.float().split(1)
+    def forward(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        rows: Tensor | None = None,
+        moments: Moments | None = None,
+    ) -> Tensor:
+        """Normalize `(B, C, H, W)`, scale and shift.
+
+        `weight`: share of the first style in [0, 1], `(B, 1, H or 1, W or 1)`; `rows`: the two
+        styles of each picture, `(B, 2)` int64, None for styles 0 and 1; `moments`: mean and
+        variance to take instead of the input's own.
+        """
+        if torch.is_grad_enabled():
+            return instance_norm(x, *self.mixed(weight, rows))
+        mean, variance = moments or statistics(x)
+        styles = zip(_two(self.scale, rows), _two(self.shift, rows), strict=True)
+        first, second = (norm_affine(mean, variance, *style) for style in styles)
+        scale, shift = (
+            torch.lerp(two, one, weight.float()) for one, two in zip(first, second, strict=True)
+        )
+        return torch.addcmul(shift, x, scale).to(x.dtype)
+
+    def mixed(self, weight: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return gamma and beta per place, `(B, C, H or 1, W or 1)` each, float32."""
+        first, second = _two(self.scale.float(), rows)
         scale = torch.lerp(second, first, weight.float())
-        first, second = self.shift.float().split(1)
+        first, second = _two(self.shift.float(), rows)
         return scale, torch.lerp(second, first, weight.float())
+
+
+def _two(table: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Two rows of a table `(styles, C, 1, 1)`, `(1 or B, C, 1, 1)` each."""
+    if rows is None:
+        return table[0:1], table[1:2]
+    return table[rows[:, 0]], table[rows[:, 1]]
 
 
 class ConvNorm(nn.Module):
@@ -147,43 +183,67 @@ class Residual(nn.Module):
 
 
 class StyledResidual(nn.Module):
-    """A residual block whose norms are conditional (Dumoulin et al. 2017): they know the style."""
+    """A residual block with conditional instance norm."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, styles: int = 2) -> None:
         super().__init__()
         self.conv1 = conv(channels, channels, 3)
-        self.style1 = StyleAffine(channels)
+        self.style1 = ConditionalNorm(channels, styles)
         self.conv2 = conv(channels, channels, 3)
-        self.style2 = StyleAffine(channels)
+        self.style2 = ConditionalNorm(channels, styles)
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`weight`: share of the first style, `(B, 1, 1, 1)`."""
-        y = F.relu(instance_norm(self.conv1(x), *self.style1(weight)))
-        return x + instance_norm(self.conv2(y), *self.style2(weight))
+    def forward(self, x: Tensor, weight: Tensor, rows: Tensor | None = None) -> Tensor:
+        """`weight`: share of the first style, `(B, 1, 1, 1)`; `rows`: as in `ConditionalNorm`."""
+        y = F.relu(self.style1(self.conv1(x), weight, rows))
+        return x + self.style2(self.conv2(y), weight, rows)
 
-    def steps(self, weight: Tensor) -> list[tuple[nn.Conv2d, Tensor, Tensor]]:
+    def steps(
+        self, weight: Tensor, rows: Tensor | None = None
+    ) -> list[tuple[nn.Conv2d, Tensor, Tensor]]:
         """Convolution, gamma and beta, twice."""
-        return [(self.conv1, *self.style1(weight)), (self.conv2, *self.style2(weight))]
+        return [
+            (self.conv1, *self.style1.mixed(weight, rows)),
+            (self.conv2, *self.style2.mixed(weight, rows)),
+        ]
 
 
 class StyledUpsample(nn.Module):
-    """Nearest 2x, convolution and a look at the photograph, the place's scale and shift, ReLU.
+    """Nearest 2x upsampling, 3x3 convolution, conditional instance norm per place, ReLU."""
 
-    There is no norm here on purpose: without statistics over the picture, a place is decoded
-    in the blended picture just as in its branch image, and only the seam is left to be painted.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, photo_channels: int = 3) -> None:
+    def __init__(self, in_channels: int, out_channels: int, styles: int = 2) -> None:
         super().__init__()
         self.conv = DoublingConv(in_channels, out_channels)
-        # Light, dark and fine detail do not survive norms and a quarter of the size: the
-        # photograph itself tells them, from nothing at the start.
-        self.photo = conv(photo_channels, out_channels, 3)
-        nn.init.zeros_(self.photo.weight)
-        self.style = StyleAffine(out_channels)
+        self.style = ConditionalNorm(out_channels, styles)
 
-    def forward(self, x: Tensor, weight: Tensor, photo: Tensor) -> Tensor:
-        """`weight`: share of the first style, `(B, 1, 2h, 2w)`; `photo`: `(B, C, 2h, 2w)`."""
-        x = self.conv(x) + self.photo(photo)
-        gamma, beta = self.style(weight)
-        return F.relu(torch.addcmul(beta, x, gamma).to(x.dtype))
+    def convolve(self, x: Tensor) -> Tensor:
+        """`(B, C, h, w)` to `(B, C', 2h, 2w)`, before the norm."""
+        return self.conv(x)
+
+    def finish(
+        self, x: Tensor, weight: Tensor, rows: Tensor | None, moments: Moments | None = None
+    ) -> Tensor:
+        """Norm and activation; arguments as of `ConditionalNorm`."""
+        return F.relu(self.style(x, weight, rows, moments))
+
+
+class StyledOutput(nn.Module):
+    """The last convolution, conditional instance norm per place, sigmoid.
+
+    The norm sets each style's palette and contrast, whatever the photograph's.
+    """
+
+    def __init__(self, in_channels: int, finest: int, kernel: int, styles: int = 2) -> None:
+        super().__init__()
+        self.conv = conv(in_channels, 3 * finest**2, kernel)
+        self.shuffle = nn.PixelShuffle(finest)
+        self.style = ConditionalNorm(3, styles)
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """`(B, C, h, w)` to `(B, 3, H, W)`, before the norm."""
+        return self.shuffle(self.conv(x))
+
+    def finish(
+        self, x: Tensor, weight: Tensor, rows: Tensor | None, moments: Moments | None = None
+    ) -> Tensor:
+        """Norm and activation; arguments as of `ConditionalNorm`."""
+        return torch.sigmoid(self.style(x.float(), weight, rows, moments))

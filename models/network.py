@@ -6,6 +6,8 @@ picture, small -> mask branch + edges from the encoder  -> m
 m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,10 +16,10 @@ from . import large
 from .config import NetworkConfig
 from .contract import Inspection, check_inputs
 from .frame import HALO, STRIDE, Frame, Seen
-from .layers import ConvNorm, Residual, StyledResidual, StyledUpsample, conv
+from .layers import ConvNorm, Moments, Residual, StyledOutput, StyledResidual, StyledUpsample
 from .mask import MaskBranch
 
-STRIP_PIXELS = 2_000_000  # of the picture, decoded at a time
+STRIP_PIXELS = 4_000_000  # of the picture, decoded at a time
 WHOLE_PIXELS = 12_000_000  # of larger pictures nothing is held as a whole in float32
 KERNELS = {1: 9, 2: 3}  # of the first and the last convolution, by the finest cells' side
 
@@ -39,21 +41,21 @@ class StyleNetwork(nn.Module):
             encoder += [nn.ReLU(), ConvNorm(cell * w, 2 * cell * w, 3, stride=2)]
         self.encoder = nn.Sequential(*encoder, nn.ReLU())
         self.shared = nn.Sequential(*[Residual(4 * w) for _ in range(config.shared_blocks)])
-        self.branch1 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
-        self.branch2 = nn.ModuleList(StyledResidual(4 * w) for _ in range(config.branch_blocks))
+        styles = config.styles
+        self.branch1, self.branch2 = (
+            nn.ModuleList(StyledResidual(4 * w, styles) for _ in range(config.branch_blocks))
+            for _ in range(2)
+        )
         self.mask_branch = MaskBranch(config.mask_size, 4 * w, config.mask_stride)
         self.ups = nn.ModuleList(
-            StyledUpsample(2 * cell * w, cell * w, 3 * finest**2 if cell == finest else 3)
-            for cell in reversed(finer)
+            StyledUpsample(2 * cell * w, cell * w, styles) for cell in reversed(finer)
         )
-        self.to_rgb = nn.Sequential(
-            conv(finest * w, 3 * finest**2, kernel), nn.PixelShuffle(finest)
-        )
+        self.to_rgb = StyledOutput(finest * w, finest, kernel, styles)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.to_rgb[0].weight.device
+        return self.to_rgb.conv.weight.device
 
     def forward(
         self,
@@ -62,6 +64,7 @@ class StyleNetwork(nn.Module):
         mask: Tensor | None = None,
         swap: bool = False,
         surroundings: int = 0,
+        rows: Tensor | None = None,
     ) -> Tensor:
         """Stylize a batch of pictures in one pass.
 
@@ -72,7 +75,7 @@ class StyleNetwork(nn.Module):
         returned is smaller by them (a training crop knows what lies around it).
         Returns `(B, 3, H, W)` in [0, 1]. Raises ValueError where a shape or alpha is off.
         """
-        seen = self._look(content, alpha, mask, surroundings)
+        seen = self._look(content, alpha, mask, surroundings, rows)
         return seen.frame.cut(self.decode(seen, _style1(seen.region, swap)))
 
     def paint(
@@ -118,7 +121,9 @@ class StyleNetwork(nn.Module):
             features = self.encoder(padded)
         return self._logits(content, frame, features)
 
-    def branches(self, features: Tensor, share: Tensor, whole: bool = True) -> list[Tensor]:
+    def branches(
+        self, features: Tensor, share: Tensor, whole: bool = True, rows: Tensor | None = None
+    ) -> list[Tensor]:
         """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks.
 
         `whole`: not in strips.
@@ -129,7 +134,10 @@ class StyleNetwork(nn.Module):
         for branch, weight in ((self.branch1, 1 - share), (self.branch2, share)):
             x = features
             for block in branch:
-                x = block(x, weight) if whole else large.residual(x, block.steps(weight))
+                if whole:
+                    x = block(x, weight, rows)
+                else:
+                    x = large.residual(x, block.steps(weight, rows))
             results.append(x)
         return results
 
@@ -139,28 +147,43 @@ class StyleNetwork(nn.Module):
         `mask`: where style 1 goes, in [0, 1], of `seen.region`'s size. Returns `(B, 3, 4h, 4w)` in
         [0, 1] for features `(B, 4 * width, h, w)`.
 
-        Large pictures are decoded in strips where nothing learns: there are no statistics in the
-        decoder, so the strips' overlap makes the result the same, in bounded memory.
+        Large pictures are decoded in strips where nothing learns; the strips overlap, and their
+        norms share the statistics of the whole.
         """
         height, width = seen.first.shape[-2:]
         rows = max(STRIP_PIXELS // (STRIDE * STRIDE * width), 4 * HALO)
         learns = seen.first.requires_grad or torch.compiler.is_exporting()
         if learns or height <= rows + 2 * HALO:
             return self._decode(seen, mask)
-        return large.decode(self._decode, seen, mask, rows)
+        return large.decode(self._decode, len(self.ups) + 1, seen, mask, rows)
 
-    def _decode(self, seen: Seen, mask: Tensor) -> Tensor:
+    def _decode(
+        self,
+        seen: Seen,
+        mask: Tensor,
+        moments: Sequence[Moments] | None = None,
+        until: int | None = None,
+    ) -> Tensor:
+        """Paint; arguments as of `decode`.
+
+        `moments`: statistics of the norms, in order, instead of the features' own; `until`: return
+        the input of this norm, `(B, C, ...)`, instead of the picture.
+        """
         finest, cell = self.config.finest, STRIDE
         first, second = (x.float() if x.dtype == torch.half else x for x in seen[:2])
         quarter = F.avg_pool2d(mask, cell // finest).to(first.dtype)
         x = torch.lerp(second, first, quarter)
-        for up in self.ups:
-            cell //= 2
-            photo = F.avg_pool2d(seen.photo, cell)
-            if cell == finest:  # all of it, folded into channels
-                photo = F.pixel_unshuffle(seen.photo, cell)
-            x = up(x, _first_style(F.avg_pool2d(mask, cell // finest), seen.share), photo)
-        return torch.sigmoid(self.to_rgb(x).float())
+        for number, layer in enumerate([*self.ups, self.to_rgb]):
+            x = layer.convolve(x)
+            if number == until:
+                return x
+            cell = max(cell // 2, finest)
+            place = F.avg_pool2d(mask, cell // finest)
+            if layer is self.to_rgb:
+                place = self._whole(mask)
+            weight = _first_style(place, seen.share)
+            x = layer.finish(x, weight, seen.rows, moments[number] if moments else None)
+        return x
 
     def _look(
         self,
@@ -168,6 +191,7 @@ class StyleNetwork(nn.Module):
         alpha: Tensor | float,
         mask: Tensor | None,
         surroundings: int = 0,
+        rows: Tensor | None = None,
     ) -> Seen:
         """Everything but the decoder, for the cells that have to be decoded."""
         frame, padded, share = self._prepare(content, alpha, mask)
@@ -176,8 +200,8 @@ class StyleNetwork(nn.Module):
         features = self.encoder(padded) if whole else large.encode(self.encoder, padded)
         region = self._region(content, frame, features, mask)
         cells, frame = frame.shrink(surroundings).focus(*features.shape[-2:])
-        first, second = self.branches(features, share, whole)
-        return Seen(first, second, padded, region, share, frame).part(cells)
+        first, second = self.branches(features, share, whole, rows)
+        return Seen(first, second, region, share, rows, frame).part(cells)
 
     def _logits(self, content: Tensor, frame: Frame, features: Tensor, cell: int = 1) -> Tensor:
         """The mask branch on the picture without its margins, in cells of so many pixels a side."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from losses.tone import Key, key
 
 from losses import (
     Objective,
@@ -21,7 +22,6 @@ from losses import (
     total_variation,
 )
 from losses.objective import STYLE_STRENGTH, presence
-from losses.tone import Key, key
 
 
 def test_gram_by_hand() -> None:

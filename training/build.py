@@ -2,21 +2,38 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from data.cache import cache_folder
 from data.hub import fetch_hub_photos
-from data.images import PictureError, read_picture, read_style, resize, sha256, short_side
+from data.images import (
+    PictureError,
+    list_pictures,
+    read_picture,
+    read_style,
+    resize,
+    sha256,
+    short_side,
+)
 from data.masks import foreground_classes, make_labels
 from data.photos import Entry, PhotoDataset, PositionSampler, label_jobs
 from losses import Objective, PerceptualNetwork
-from models import MARGIN, SIZES, StyleNetwork, load_checkpoint, pretrained_backbone, read_header
+from models import (
+    MARGIN,
+    SIZES,
+    ConditionalNorm,
+    StyleNetwork,
+    load_checkpoint,
+    pretrained_backbone,
+    read_header,
+)
 
 from .muon import Muon, is_kernel
 from .settings import TrainConfig
@@ -123,9 +140,16 @@ def build_network(config: TrainConfig) -> StyleNetwork:
         mask_stride=config.mask_stride or stride,
         margin=MARGIN,
     )
-    network = StyleNetwork(sizes)
+    files = style_files(config)
+    network = StyleNetwork(replace(sizes, styles=len(files)))
     if earlier:
-        network.load_state_dict(earlier.state_dict())
+        known = [style.get("sha256") for style in read_header(config.init).get("styles", [])]
+        digests = [sha256(file) for file in files]
+        rows = [known.index(d) if d in known else None for d in digests]
+        take_weights(network, earlier, rows)
+        for number, row in enumerate(rows):
+            if row is None:
+                start_palette(network, number, read_style(files[number], config.style_size))
     elif config.teacher and not donor:
         donor = load_checkpoint(config.teacher)
     elif not donor and config.backbone_weights != "none":
@@ -136,6 +160,48 @@ def build_network(config: TrainConfig) -> StyleNetwork:
     if config.head_weights:
         network.mask_branch.head.load_trained(Path(config.head_weights))
     return network
+
+
+def style_files(config: TrainConfig) -> list[Path]:
+    """Return the paintings: the foreground's and the background's, or all of a foundation.
+
+    Raises PictureError where a folder holds fewer than two.
+    """
+    if not config.styles:
+        return [Path(config.foreground_style), Path(config.background_style)]
+    named = [Path(name) for name in config.styles.split(",")]
+    files = [file for path in named for file in (list_pictures(path) if path.is_dir() else [path])]
+    if len(files) < 2:
+        raise PictureError(f"{config.styles}: a foundation needs two paintings or more")
+    return files
+
+
+def take_weights(network: StyleNetwork, earlier: StyleNetwork, rows: Sequence[int | None]) -> None:
+    """Start from another network's weights, its norm parameters row by row.
+
+    `rows`: for each style of `network` the row of `earlier` with the same painting, None for a
+    painting that is new: it starts from the mean of all.
+    """
+    state = earlier.state_dict()
+    for name, module in network.named_modules():
+        if isinstance(module, ConditionalNorm):
+            for table in (f"{name}.scale", f"{name}.shift"):
+                old = state[table]
+                mean = old.mean(dim=0)
+                state[table] = torch.stack([mean if row is None else old[row] for row in rows])
+    network.load_state_dict(state)
+
+
+@torch.no_grad()
+def start_palette(network: StyleNetwork, row: int, painting: Tensor) -> None:
+    """Let a new style start with its painting's colours: mean and spread of each channel.
+
+    `painting`: `(1, 3, H, W)` in [0, 1]; the last norm is followed by a sigmoid.
+    """
+    logits = torch.logit(painting, eps=0.02)
+    norm = network.to_rgb.style
+    norm.shift[row, :, 0, 0] = logits.mean(dim=(0, 2, 3))
+    norm.scale[row, :, 0, 0] = logits.std(dim=(0, 2, 3))
 
 
 def take_mask_branch(network: StyleNetwork, donor: StyleNetwork) -> None:
@@ -166,9 +232,16 @@ def set_up(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     head.choose(foreground_classes(config.foreground))
     backbone.requires_grad_(config.train_backbone)
     head.requires_grad_(config.train_backbone or not head.taken)
-    if not config.mask_weight:
+    if not config.mask_weight:  # it reads the encoder's features
         network.mask_branch.requires_grad_(False)
+        network.encoder.requires_grad_(False)
     return network.to(memory_format=torch.channels_last)
+
+
+def norm_parameters(network: StyleNetwork) -> set[nn.Parameter]:
+    """Return the parameters that belong to styles: scale and shift of the conditional norms."""
+    modules = (m for m in network.modules() if isinstance(m, ConditionalNorm))
+    return {parameter for module in modules for parameter in module.parameters()}
 
 
 def build_optimizers(network: StyleNetwork, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -193,15 +266,16 @@ def build_optimizers(network: StyleNetwork, config: TrainConfig) -> list[torch.o
 def build_objective(config: TrainConfig, device: str) -> Objective:
     """The objective for the two paintings."""
     vgg = PerceptualNetwork(Path(config.vgg_weights) if config.vgg_weights else None).to(device)
-    paths = (Path(config.foreground_style), Path(config.background_style))
-    styles = tuple(read_style(path, config.style_size).to(device) for path in paths)
+    styles = [read_style(path, config.style_size).to(device) for path in style_files(config)]
     return Objective(vgg, styles, config.objective_weights())
 
 
 def describe_styles(config: TrainConfig) -> list[dict[str, str]]:
-    """Name and SHA-256 of the foreground's and the background's painting, for the header."""
-    paths = (Path(config.foreground_style), Path(config.background_style))
-    return [{"name": path.stem, "file": path.name, "sha256": sha256(path)} for path in paths]
+    """Return name and SHA-256 of every painting, for the header."""
+    return [
+        {"name": path.stem, "file": path.name, "sha256": sha256(path)}
+        for path in style_files(config)
+    ]
 
 
 def provenance(config: TrainConfig) -> dict[str, Any] | None:

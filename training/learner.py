@@ -41,7 +41,12 @@ class TrainingPass(nn.Module):
         self.paint = torch.compile(network.forward) if config.compile else network.forward
 
     def forward(
-        self, crop: Tensor | None, alpha: Tensor, mask: Tensor, photo: Tensor | None
+        self,
+        crop: Tensor | None,
+        alpha: Tensor,
+        mask: Tensor,
+        photo: Tensor | None,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """The painter on crops under the teacher's mask, the mask branch on the photographs.
 
@@ -49,7 +54,7 @@ class TrainingPass(nn.Module):
         """
         stylized = logits = None
         if crop is not None:
-            stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings)
+            stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings, rows=rows)
         if photo is not None:
             logits = self.network.mask_logits(photo)
         return stylized, logits
@@ -77,6 +82,8 @@ class Learner:
         self.objective = build.build_objective(config, device)
         self.average = Average(self.network, config.ema)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
+        norms = build.norm_parameters(self.network)
+        self.painter_kernels = [p for p in self.trained if p not in norms]
         self.optimizers = build.build_optimizers(self.network, config)
         self.precision = pick_training_precision(config.precision, self.kind)
         scaled = self.precision == "fp16" and self.kind == "cuda"
@@ -117,6 +124,9 @@ class Learner:
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
+        if self.step < self.config.norm_steps:
+            for parameter in self.painter_kernels:
+                parameter.grad = None
         for optimizer in self.optimizers:
             # An overflow in one optimizer's gradients makes the norm, and so the other's, useless.
             if not self.scaler.is_enabled() or norm.isfinite():
@@ -146,8 +156,10 @@ class Learner:
         if self.objective.weights.steady_weight and not imitates:
             motion = draw_motions(seeds.tolist(), crop.shape[-1], self.device)
         crops, masks, alphas = with_moved(crop, mask, alpha, motion)
+        rows = self._rows(seeds)
+        both = rows if rows is None or motion is None else torch.cat([rows, rows])
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
-            painted, logits = self.learn(crops, alphas, masks, photo)
+            painted, logits = self.learn(crops, alphas, masks, photo, both)
             if imitates:
                 taught = self._taught(crops, alphas, masks)
                 terms = self.objective.imitation_term(painted, taught)
@@ -155,11 +167,22 @@ class Learner:
             stylized, again = painted[: len(crop)], painted[len(crop) :]
             inside = slice(rim, crop.shape[-1] - rim)
             content, mask = (v[..., inside, inside] for v in (crop, mask))
-            terms = self.objective(content, Painting(stylized, alpha, mask))
+            terms = self.objective(content, Painting(stylized, alpha, mask, rows=rows))
         if motion:
             moved, seen = move(stylized, motion.displacements[..., inside, inside])
             terms |= self.objective.steady_term(again, moved, seen)
         return terms | self._mask_term(logits, photo_mask, known)
+
+    def _rows(self, seeds: Tensor) -> Tensor | None:
+        """Draw two styles for each picture of a foundation's batch, `(B, 2)`; None in a pair."""
+        styles = self.network.config.styles
+        if styles == 2:
+            return None
+        drawn = [
+            torch.randperm(styles, generator=torch.Generator().manual_seed(seed))[:2]
+            for seed in seeds.tolist()
+        ]
+        return torch.stack(drawn).to(self.device)
 
     def _mask_term(self, logits: Tensor | None, target: Tensor, known: Tensor) -> dict[str, Tensor]:
         return {} if logits is None else self.objective.mask_term(logits, target, known)

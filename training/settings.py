@@ -8,8 +8,9 @@ from losses import ObjectiveWeights
 _WEIGHTS = ObjectiveWeights()
 COUNTS = {  # least values
     **dict.fromkeys(("steps", "batch", "accumulate", "mask_every", "photo_count"), 1),
-    **dict.fromkeys(("log_steps", "picture_steps"), 1),
+    **dict.fromkeys(("log_steps", "picture_steps", "vgg_downscale"), 1),
     **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size", "mask_steps"), 0),
+    "norm_steps": 0,
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
 WEIGHTS = [f.name for f in fields(_WEIGHTS) if f.name.endswith("_weight")]
@@ -32,6 +33,10 @@ class TrainConfig:
     # What to train
     foreground_style: str = setting("", "painting for people and things (a file)")
     background_style: str = setting("", "painting for everything else (a file)")
+    styles: str = setting(
+        "",
+        "paintings of a foundation instead of a pair: a folder, or files separated by commas",
+    )
     output: str = setting("runs/pair", "folder of the run")
     size: str = setting(
         "base", "network size (with --init: the checkpoint's)", choices=("small", "base")
@@ -78,7 +83,7 @@ class TrainConfig:
     mask_steps: int = setting(
         0, "first steps, in which the mask branch alone learns, from every photograph"
     )
-    style_size: int = setting(288, "short side of the style images, pixels")
+    style_size: int = setting(512, "short side of the style images, pixels")
     alpha_low: float = setting(0.0, "least alpha that is trained for, 0 to 1")
     alpha_high: float = setting(1.0, "greatest alpha that is trained for, 0 to 1")
     alpha_ends: float = setting(0.25, "share of pictures at the least, and at the greatest, 0..0.5")
@@ -91,17 +96,26 @@ class TrainConfig:
     foreground_style_weight: float = setting(
         _WEIGHTS.foreground_style_weight, "weight of the foreground's style, times --style-weight"
     )
-    covariance_weight: float = setting(
-        _WEIGHTS.covariance_weight, "weight of the style's covariances against its Gram matrices"
+    fine_weight: float = setting(
+        _WEIGHTS.fine_weight, "weight of the fine style at full size, times --style-weight"
+    )
+    palette_weight: float = setting(
+        _WEIGHTS.palette_weight, "weight of the palette: colours of the regions, darks and lights"
     )
     content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term")
-    tone_weight: float = setting(_WEIGHTS.tone_weight, "weight of the tone term, light and dark")
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
     steady_weight: float = setting(
         _WEIGHTS.steady_weight, "weight of steadiness: a moved picture is painted the same"
     )
     mask_weight: float = setting(
-        _WEIGHTS.mask_weight, "weight of mask distillation (0: the mask branch stays as it is)"
+        _WEIGHTS.mask_weight,
+        "weight of mask distillation (0: mask branch and encoder stay as they are)",
+    )
+    content_layer: str = setting(
+        _WEIGHTS.content_layer, "VGG layer of the content term", choices=("relu2_2", "relu3_3")
+    )
+    vgg_downscale: int = setting(
+        _WEIGHTS.vgg_downscale, "times that pictures are reduced for VGG: larger strokes, faster"
     )
     imitation_weight: float = setting(
         _WEIGHTS.imitation_weight, "weight of the difference to the teacher's painting"
@@ -112,6 +126,7 @@ class TrainConfig:
     batch: int = setting(4, "pictures a step, over all processes")
     accumulate: int = setting(1, "batches whose gradients make one step")
     learning_rate: float = setting(2e-3, "of Muon and Adam, after warm-up")
+    norm_steps: int = setting(0, "first steps, in which the norm parameters alone learn")
     warmup: int = setting(100, "steps of linear warm-up")
     final_rate: float = setting(0.02, "learning rate at the end, share of the full one")
     gradient_clip: float = setting(10.0, "largest norm of a gradient")
@@ -166,7 +181,7 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raise ValueError, in one line, for a setting that cannot be trained with."""
-        for name in ("foreground_style", "background_style"):
+        for name in () if self.styles else ("foreground_style", "background_style"):
             if not getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')} is missing: name a painting")
         for name, least in COUNTS.items():
