@@ -30,6 +30,7 @@ STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
 TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
 TRAINING_STEPS = 120
+PAIR_SETTINGS = ASSETS.parent / "docs" / "models" / "pair.json"
 CLIP_START = 8.0  # seconds: somebody walks by, and the bicycle stays
 
 
@@ -126,19 +127,18 @@ def write_training_photos(folder: Path) -> Path:
 
 
 def train_pair(output: Path) -> Path:
-    """A short run on a new pair that goes on from the shipped one; returns its checkpoint."""
+    """Fine-tune the foundation to a new pair for a short time; returns the checkpoint."""
     photos = write_training_photos(output / "photos")
     run = output / time.strftime("run-%Y%m%d-%H%M%S")
     code = train.main(
         [
-            *("--foreground-style", str(ASSETS / "styles" / "ink_landscape.jpg")),
-            *("--background-style", str(ASSETS / "styles" / "chaupar.jpg")),
+            *("--foreground-style", str(ASSETS / "styles" / "thangka.jpg")),
+            *("--background-style", str(ASSETS / "styles" / "great_wave.jpg")),
             *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
-            *("--init", shipped_checkpoints()[0], "--output", str(run)),
-            *("--steps", str(TRAINING_STEPS), "--batch", "2", "--warmup", "10"),
-            *("--surroundings", "16", "--log-steps", "10", "--steady-weight", "0"),
-            *("--crop-size", "96", "--late-crop-size", "96", "--photo-size", "256"),
-            *("--late-share", "0", "--picture-steps", "40", "--validation-count", "1"),
+            *("--settings", str(PAIR_SETTINGS), "--output", str(run)),
+            *("--steps", str(TRAINING_STEPS), "--warmup", "10", "--log-steps", "10"),
+            *("--crop-size", "192", "--late-share", "0", "--photo-size", "256"),
+            *("--picture-steps", "40", "--validation-count", "1"),
         ]
     )
     if code:

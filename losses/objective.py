@@ -98,7 +98,7 @@ class Objective:
         `blended`: activations of the blended picture.
         """
         own, crossed = self._compare(self.styles, painting, self._regions(painting, blended))
-        if self.weights.fine_weight:
+        if self.weights.fine_weight and self.weights.guided_style:
             window = middle(painting.stylized)
             mask = painting.mask[window].float()
             features = self.vgg(painting.stylized[window], FINE_LAYERS)

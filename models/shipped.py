@@ -22,10 +22,12 @@ class Painting:
 
 
 def shipped_checkpoints() -> list[str]:
-    """Bare names of the pairs that come with the project; the first is the default."""
-    order = list(_paintings())
-    names = sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
-    return sorted(names, key=lambda name: (order.index(_pair(name)), name != _pair(name)))
+    """Return the bare names of the pairs that come with the project; the first is the default.
+
+    The foundation, which pairs are trained from, is not one of them.
+    """
+    names = (name for pair in _paintings() for name in (pair, pair + SMALL))
+    return [name for name in names if (SHIPPED / f"{name}.safetensors").exists()]
 
 
 def describe(name: str) -> tuple[Painting, Painting]:

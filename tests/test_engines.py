@@ -127,7 +127,7 @@ def test_half_precision_and_8_bits_stay_close(exported, tmp_path: Path, astronau
 def test_parity_knows_another_network(exported) -> None:
     network, path = exported
     other = build(network.config)
-    other.to_rgb[0].bias += 0.1
+    other.to_rgb.style.shift += 0.1
     found = compare(other, path, Ports(gives_mask=True), [torch.rand(1, 3, 40, 40)], (40, 40))
     assert found.largest > 0.005 and not found.within("fp32")
     assert Parity(9e-4, 9e-5).within("fp32") and not Parity(2e-3, 0).within("fp32")

@@ -9,7 +9,8 @@ from PIL import Image
 
 import infer
 from data.images import pil_to_tensor, tensor_to_pil
-from models import StyleNetwork, load_checkpoint, shipped_checkpoints
+from models import StyleNetwork, describe, load_checkpoint, shipped_checkpoints
+from models.shipped import SHIPPED
 
 
 @pytest.fixture
@@ -184,5 +185,7 @@ def test_list_names_every_shipped_pair(capsys) -> None:
     assert end.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == shipped_checkpoints()
-    assert "5.5 MB" in lines[0] and "Self-Portrait with a Straw Hat" in lines[0]
+    first = shipped_checkpoints()[0]
+    megabytes = (SHIPPED / f"{first}.safetensors").stat().st_size / 1e6
+    assert f"{megabytes:.1f} MB" in lines[0] and describe(first)[0].title in lines[0]
     assert all((" small " in line) == line.split()[0].endswith("-small") for line in lines)

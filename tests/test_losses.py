@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from losses.tone import Key, key
 
 from losses import (
     Objective,
@@ -16,12 +15,12 @@ from losses import (
     gram_distance,
     imitation_distance,
     mask_distillation,
-    style_matrices,
-    tone_distance,
-    tone_target,
+    palette,
+    palette_distance,
     total_variation,
 )
-from losses.objective import STYLE_STRENGTH, presence
+from losses.objective import FINE_LAYERS, STYLE_STRENGTH, StyleTargets, grams, middle, presence
+from losses.palette import QUANTILES
 
 
 def test_gram_by_hand() -> None:
@@ -52,26 +51,15 @@ def test_gram_stays_float32_under_autocast() -> None:
     assert torch.allclose(result, torch.full((1, 2, 2), 300.0**2 / 2))
 
 
-def test_style_matrices_by_hand() -> None:
-    # Rows (1, 3) and (2, 2): means 2 and 2, deviations (-1, 1) and (0, 0).
-    features = torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]]])
-    second_moment, covariance = style_matrices(features, covariance_weight=4.0)[0]
-    assert torch.allclose(second_moment, torch.tensor([[10.0, 8.0], [8.0, 8.0]]) / 4)
-    assert torch.allclose(covariance, 2 * torch.tensor([[2.0, 0.0], [0.0, 0.0]]) / 4)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("masked", [True, False])
-def test_style_matrices_have_autograds_gradient(dtype: torch.dtype, masked: bool) -> None:
+def test_gram_has_autograds_gradient(dtype: torch.dtype, masked: bool) -> None:
     torch.manual_seed(0)
     f = torch.randn(2, 3, 4, 5).to(dtype).requires_grad_()
     mask = torch.rand(2, 1, 4, 5) if masked else torch.ones(2, 1, 4, 5)
     share = mask / mask.sum(dim=(2, 3), keepdim=True)
-    second = torch.einsum("bchw,bdhw->bcd", f.float() * share, f.float()) / 3
-    mean = (f.float() * share).sum(dim=(2, 3))
-    covariance = second - mean[:, :, None] * mean[:, None, :] / 3
-    expected = torch.stack([second, 2 * covariance], dim=1)
-    found = style_matrices(f, mask if masked else None, 4.0)
+    expected = torch.einsum("bchw,bdhw->bcd", f.float() * share, f.float()) / 3
+    found = gram(f, mask if masked else None)
     torch.testing.assert_close(found, expected)
     toward = torch.randn_like(expected)
     (wanted,) = torch.autograd.grad(expected, f, toward)
@@ -81,22 +69,13 @@ def test_style_matrices_have_autograds_gradient(dtype: torch.dtype, masked: bool
     )
 
 
-def test_style_matrices_within_a_mask_are_those_of_the_cut_out() -> None:
-    features, mask = torch.rand(1, 3, 4, 6), torch.zeros(1, 1, 4, 6)
-    mask[..., :2] = 1
-    inside = style_matrices(features, mask, 4.0)
-    assert torch.allclose(inside, style_matrices(features[..., :2], None, 4.0), atol=1e-6)
-    shifted = style_matrices(features + 5, mask, 4.0)
-    assert torch.allclose(inside[:, 1], shifted[:, 1], atol=1e-4)  # a mean is no deviation
-    assert not torch.allclose(inside[:, 0], shifted[:, 0])
-
-
 def test_gram_distance_by_hand() -> None:
     grams = {"a": torch.ones(1, 2, 2), "b": torch.zeros(1, 1, 1)}
     targets = {"a": torch.zeros(1, 2, 2), "b": torch.full((1, 1, 1), 3.0)}
     assert gram_distance(grams, targets, {"a": 2.0, "b": 1.0}).item() == 2.0 * 1 + 9
-    both = {"a": torch.tensor([1.0, 2.0]).view(1, 2, 1, 1)}  # two matrices: added
-    assert gram_distance(both, {"a": torch.zeros(1, 2, 1, 1)}, {"a": 3.0}).item() == 3 * (1 + 4)
+    each = {"a": torch.tensor([1.0, 2.0]).view(2, 1, 1)}  # a target for each picture
+    targets = {"a": torch.tensor([0.0, 5.0]).view(2, 1, 1)}
+    assert gram_distance(each, targets, {"a": 3.0}).tolist() == [3 * 1, 3 * 9]
 
 
 def test_content_distance_by_hand() -> None:
@@ -117,40 +96,48 @@ def test_total_variation_of_a_ramp_and_of_a_plain() -> None:
     assert total_variation(torch.full((1, 3, 8, 8), 0.3)).item() == 0.0
 
 
-def test_tone_by_hand() -> None:
-    painted = torch.zeros(1, 3, 16, 8)
-    painted[:, :, :8] = 0.5  # one of two cells half as light as white
-    assert tone_distance(painted, torch.zeros(1, 1, 2, 1)).item() == pytest.approx(0.25 / 2)
-    painted[:] = 0
-    painted[:, 0] = 1  # red
-    black = torch.zeros(1, 1, 2, 1)
-    assert tone_distance(painted, black).item() == pytest.approx(0.299**2, rel=1e-5)
+def test_palette_by_hand() -> None:
+    # Half black, half white: along every direction two steps, of 0 and of the direction's sum.
+    halves = torch.zeros(1, 3, 16, 32)
+    halves[..., 16:] = 1
+    found = palette(halves)
+    assert found.shape[-1] == QUANTILES and (found.diff(dim=2) >= 0).all()
+    light = found[0, 0]  # (0.299, 0.587, 0.114), of length 1
+    top = 1 / (0.299**2 + 0.587**2 + 0.114**2) ** 0.5
+    assert light[QUANTILES // 4].item() == pytest.approx(0, abs=1e-6)
+    assert light[-QUANTILES // 4].item() == pytest.approx(top, rel=1e-5)
 
 
-def test_tone_leaves_strokes_within_a_cell_alone() -> None:
-    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(24), indexing="ij")
-    board = ((rows + columns) % 2).float().expand(1, 3, 16, 24)
-    grey = torch.full((1, 1, 2, 3), 0.5)
-    assert tone_distance(board, grey).item() == pytest.approx(0, abs=1e-9)
-    odd = torch.ones(1, 3, 17, 9)
-    assert tone_distance(odd, torch.zeros(1, 1, 3, 2)).item() == pytest.approx(1)
+def test_a_palette_does_not_tell_where_its_colours_are() -> None:
+    torch.manual_seed(0)
+    picture = torch.rand(1, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    whole, target = torch.ones(1, 1, 64, 64), palette(picture)
+    turned = picture.flip(2, 3)
+    assert palette_distance(turned, whole, target).item() == pytest.approx(0, abs=1e-5)
+    # Lighter by 0.1 in every channel: 0.1 times each direction's sum, squared, on average.
+    brighter = palette_distance(picture + 0.1, whole, target).item()
+    assert 0.005 < brighter < 0.03
 
 
-def test_a_painting_has_a_key() -> None:
-    plain = key(torch.full((1, 3, 16, 16), 0.7))
-    assert plain.mean == pytest.approx(0.7) and plain.contrast == pytest.approx(0, abs=1e-3)
-    halves = torch.zeros(1, 3, 16, 16)
-    halves[..., 8:] = 1  # four cells, two white: a spread of 0.577
-    assert key(halves) == pytest.approx((0.5, (0.57735 / 0.2) ** 0.5), rel=1e-4)
+def test_the_palette_of_a_region_is_that_of_the_cut_out() -> None:
+    torch.manual_seed(0)
+    picture, place = torch.rand(2, 3, 32, 64), torch.zeros(2, 1, 32, 64)
+    place[..., :32] = 1
+    targets = torch.cat([palette(torch.rand(1, 3, 32, 32)), palette(torch.rand(1, 3, 32, 32))])
+    inside = palette_distance(picture, place, targets)
+    cut = palette_distance(picture[..., :32], torch.ones(2, 1, 32, 32), targets)
+    assert torch.allclose(inside, cut)
+    nothing = palette_distance(picture, torch.zeros_like(place), targets)
+    assert nothing.tolist() == [0, 0]
 
 
-def test_tone_is_asked_for_in_the_key_of_the_place() -> None:
-    photo, mask = torch.full((2, 3, 8, 16), 0.65), torch.zeros(2, 1, 8, 16)
-    mask[..., :8] = 1
-    keys = (Key(0.6, 0.5), Key(0.4, 1.0))
-    target = tone_target(photo, mask, torch.tensor([0.0, 1.0]), keys)
-    assert target[0].flatten().tolist() == pytest.approx([0.6 + 0.5 * 0.2, 0.4 + 0.2])
-    assert target[1].flatten().tolist() == pytest.approx([0.65, 0.65])  # alpha 1: an even mixture
+def test_palette_pulls_towards_the_paintings_colours() -> None:
+    grey = torch.full((1, 3, 64, 64), 0.5) + 0.01 * torch.rand(1, 3, 64, 64)
+    orange = torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    picture, target = grey.clone().requires_grad_(), palette(orange)
+    palette_distance(picture, torch.ones(1, 1, 64, 64), target).sum().backward()
+    red, _, blue = (picture.grad[0, channel].mean().item() for channel in range(3))
+    assert red < 0 < blue  # downhill: more red, less blue
 
 
 def test_mask_distillation_ends() -> None:
@@ -194,7 +181,7 @@ def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Object
     half = objective(photo, painting(0.5, one, two))
     whole = objective(photo, painting(1.0, one, two))
     none = objective(photo, painting(0.0, one, two))
-    assert set(half) == {"style", "blend", "content", "tone", "tv"}
+    assert set(half) == {"style", "blend", "content", "palette", "tv"}
     assert none["blend"].item() == 0
     assert whole["blend"].item() == pytest.approx(2 * half["blend"].item())
     assert whole["style"].item() == pytest.approx(none["style"].item())
@@ -202,37 +189,51 @@ def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Object
 
 def test_style_term_vanishes_for_the_paintings_and_the_blend_for_exchanged_ones(random_vgg) -> None:
     one, two = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32) * 0.3
-    weights = ObjectiveWeights(guided_style=False)  # the whole of both branch images
+    weights = ObjectiveWeights(guided_style=False, fine_weight=0)  # both branch images as wholes
     objective = Objective(PerceptualNetwork(random_vgg), (one, two), weights)
     right = objective(one, painting(1.0, one, two))
     crossed = objective(one, painting(1.0, two, one))
     assert right["style"].item() == pytest.approx(0, abs=1e-6)
     assert crossed["blend"].item() == pytest.approx(0, abs=1e-6)
+    # Either distance has the weight of the painting that is asked for.
     assert crossed["style"].item() == pytest.approx(right["blend"].item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])
 def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg, share) -> None:
-    weights = ObjectiveWeights(foreground_style_weight=share)
+    weights = ObjectiveWeights(style_weight=2.0, foreground_style_weight=share, fine_weight=0)
     layers = weights.style_layers
     styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
     guided = Objective(PerceptualNetwork(random_vgg), styles, weights)
     # Gram matrices of features that are 3 and 5 everywhere, two channels: 9 / 2 and 25 / 2.
-    guided.targets = [
-        dict.fromkeys(layers, torch.full((1, 2, 2, 2), value**2 / 2)) for value in (3.0, 5.0)
-    ]
-    for target in guided.targets:
-        for matrices in target.values():
-            matrices[:, 1] = 0  # plain: no deviations
+    targets = [dict.fromkeys(layers, torch.full((1, 2, 2), value**2 / 2)) for value in (3.0, 5.0)]
+    guided.styles = StyleTargets(targets, guided.scales, weights.style_weight)
     view = painting(0.0, *styles)
     features = (view.mask * 3.0 + (1 - view.mask) * 5.0).expand(-1, 2, -1, -1)
     own, crossed = guided.style_terms(view, dict.fromkeys(layers, features))
     assert own.item() == pytest.approx(0, abs=1e-6)
-    # Each layer is (25 - 9) / 2 = 8 off in every entry, in either region; the layers weigh 12.03.
-    assert crossed.item() == pytest.approx((share + 1) * 12.03 * 8**2)
+    # Each layer is (25 - 9) / 2 = 8 off in every entry, in either region; the layers weigh 33.
+    assert crossed.item() == pytest.approx(2.0 * (share + 1) * 33 * 8**2)
     foreground_off = torch.full_like(features, 5.0)
     own, _ = guided.style_terms(view, dict.fromkeys(layers, foreground_off))
-    assert own.item() == pytest.approx(share * 12.03 * 8**2)
+    assert own.item() == pytest.approx(2.0 * share * 33 * 8**2)
+    turned = view._replace(rows=torch.tensor([[1, 0]]))  # the styles exchanged
+    own, _ = guided.style_terms(turned, dict.fromkeys(layers, features))
+    assert own.item() == pytest.approx(2.0 * (share + 1) * 33 * 8**2)
+
+
+def test_fine_style_is_of_the_middle_at_full_size(random_vgg) -> None:
+    vgg, weights = PerceptualNetwork(random_vgg), ObjectiveWeights(style_weight=1.0)
+    styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
+    with_fine = Objective(vgg, styles, weights)
+    without = Objective(vgg, styles, replace(weights, fine_weight=0))
+    view = painting(0.0, *styles)._replace(mask=torch.ones(1, 1, 32, 32))
+    found = grams(vgg(view.stylized[middle(view.stylized)], FINE_LAYERS))
+    expected = gram_distance(found, grams(vgg(styles[0], FINE_LAYERS)), FINE_LAYERS)
+    blended = vgg(view.stylized, weights.style_layers)
+    more, less = (o.style_terms(view, blended)[0] for o in (with_fine, without))
+    assert (more - less).item() == pytest.approx(weights.fine_weight * expected.item(), rel=1e-4)
+    assert view.stylized[middle(view.stylized)].shape == (1, 3, 16, 16)
 
 
 def test_guided_style_needs_no_branch_images_and_whole_style_judges_them_alone(random_vgg) -> None:
@@ -255,31 +256,42 @@ def test_a_small_region_counts_for_what_it_is() -> None:
     assert presence(mask).tolist() == pytest.approx([0, 0.5, 1])
 
 
-def test_an_empty_region_adds_nothing(objective: Objective) -> None:
+def test_an_empty_region_adds_nothing(random_vgg) -> None:
+    vgg, styles = PerceptualNetwork(random_vgg), torch.rand(2, 1, 3, 32, 32)
+    weights = ObjectiveWeights(style_weight=3.0, fine_weight=0, vgg_downscale=1)
+    objective = Objective(vgg, list(styles), weights)
     photo, view = torch.rand(1, 3, 32, 32), painting(1.0, *torch.rand(2, 1, 3, 32, 32))
-    everywhere = view._replace(mask=torch.ones_like(view.mask))
-    terms = objective(photo, everywhere)
-    features = objective.vgg(view.stylized, objective.weights.style_layers)
-    grams = objective.grams(features)
-    own, crossed = (gram_distance(grams, t, objective.scales) for t in objective.targets)
-    weight = objective.weights.style_weight
-    assert terms["style"].item() == pytest.approx(weight * own.item(), rel=1e-4)
-    assert terms["blend"].item() == pytest.approx(weight * crossed.item(), rel=1e-4)
-
-
-def test_without_a_style_weight_the_paintings_strength_decides(random_vgg) -> None:
-    vgg, layers = PerceptualNetwork(random_vgg), ("chroma",)
-    weights = ObjectiveWeights(
-        style_layers=layers, style_layer_weights=(1.0,), covariance_weight=0.0
+    terms = objective(photo, view._replace(mask=torch.ones_like(view.mask)))
+    found = grams(vgg(view.stylized, weights.style_layers))
+    own, crossed = (
+        gram_distance(found, grams(vgg(style, weights.style_layers)), objective.scales)
+        for style in styles
     )
-    # Grey's matrix is 1/3 for the constant channel and nothing else: a mean square of 1/81.
-    grey, red = torch.full((1, 3, 32, 32), 0.5), torch.zeros(1, 3, 32, 32)
-    red[:, 0] = 1
-    objective = Objective(vgg, (grey, grey), weights)
-    assert objective.weights.style_weight == pytest.approx(STYLE_STRENGTH * 81, rel=1e-4)
-    assert Objective(vgg, (grey, red), weights).weights.style_weight < STYLE_STRENGTH * 81
-    named = Objective(vgg, (grey, red), replace(weights, style_weight=7.0))
-    assert named.weights.style_weight == 7
+    assert terms["style"].item() == pytest.approx(3 * own.item(), rel=1e-4)
+    assert terms["blend"].item() == pytest.approx(3 * crossed.item(), rel=1e-4)
+
+
+def test_without_a_style_weight_the_paintings_strength_decides() -> None:
+    # Nothing is 1/3 off the first matrix and 2/3 off the second, in every entry.
+    targets = [{"a": torch.full((1, 3, 3), value / 3)} for value in (1.0, 2.0)]
+    free = StyleTargets(targets, {"a": 1.0}, 0.0)
+    assert free.weights.tolist() == pytest.approx([STYLE_STRENGTH * 9, STYLE_STRENGTH * 9 / 4])
+    assert StyleTargets(targets, {"a": 1.0}, 7.0).weights.tolist() == [7, 7]
+    zero = {"a": torch.zeros(2, 3, 3)}
+    both = free.distance(zero, torch.tensor([1, 0])) * free.weights[[1, 0]]
+    assert both.tolist() == pytest.approx([STYLE_STRENGTH] * 2)
+
+
+def test_pictures_are_reduced_for_vgg(random_vgg) -> None:
+    vgg, weights = PerceptualNetwork(random_vgg), ObjectiveWeights(vgg_downscale=2)
+    small, photo = torch.rand(2, 1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    large = [x.repeat_interleave(2, 2).repeat_interleave(2, 3) for x in small]
+    objective = Objective(vgg, large, weights)
+    expected = grams(vgg(small[0], weights.style_layers))
+    for layer, found in objective.styles.grams.items():
+        torch.testing.assert_close(found[:1], expected[layer])
+    still = objective(photo, painting(0.0, photo, photo))
+    assert still["content"].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_content_vanishes_for_the_photograph(objective: Objective) -> None:

@@ -15,8 +15,8 @@ from torch import nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
 from data.images import read_style
-from losses import PerceptualNetwork, gram, weights
-from losses.perceptual import CHROMA, layer_indices
+from losses import PerceptualNetwork, weights
+from losses.perceptual import layer_indices
 from metrics.regions import LAYERS, region_grams, relative_distance, style_scale
 from tests.conftest import ROOT
 
@@ -173,17 +173,3 @@ def test_shared_weights_know_a_painters_hand(shared: Path) -> None:
         own = relative_distance(left, right, scale)
         others = [relative_distance(left, p[1], scale) for p in grams if p is not grams[number]]
         assert own < min(others), names[number]
-
-
-def test_chroma_is_blind_to_light(random_vgg: Path) -> None:
-    vgg = PerceptualNetwork(random_vgg)
-    red = torch.zeros(1, 3, 4, 4)
-    red[:, 0] = 0.5
-    found = vgg(red, [CHROMA, "relu1_1"])
-    assert set(found) == {CHROMA, "relu1_1"}
-    # By hand: luminance 0.1495, Cb 0.564 * -0.1495, Cr 0.713 * 0.3505.
-    expected = torch.tensor([1.0, 4 * 0.564 * -0.1495, 4 * 0.713 * 0.3505])
-    assert torch.allclose(found[CHROMA][0, :, 0, 0], expected)
-    assert torch.allclose(vgg(red + 0.3, [CHROMA])[CHROMA], found[CHROMA], atol=1e-6)
-    # The first row of the Gram matrix holds the means, over three channels.
-    assert torch.allclose(gram(found[CHROMA])[0, 0], expected / 3)

@@ -41,7 +41,9 @@ def test_values_stay_within_the_pixel_range() -> None:
 def objective(random_vgg) -> Objective:
     generator = torch.Generator().manual_seed(2)
     styles = tuple(torch.rand(1, 3, 32, 32, generator=generator) for _ in range(2))
-    weights = ObjectiveWeights(style_weight=10.0, tv_weight=0.1)
+    weights = ObjectiveWeights(
+        style_weight=10.0, tv_weight=0.1, fine_weight=0, palette_weight=0, vgg_downscale=1
+    )
     return Objective(PerceptualNetwork(random_vgg), styles, weights)
 
 

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -151,7 +151,7 @@ def test_the_checkpoint_says_where_it_comes_from(command, tmp_path: Path) -> Non
     assert train.main(command("run", steps=2, precision="bf16")) == 0
     header = read_header(tmp_path / "run" / "model.safetensors")
     assert header["pictures_seen"] == 8 and header["seed"] == 0
-    assert header["training"]["style_weight"] == 0 < header["objective"]["style_weight"]
+    assert header["training"]["style_weight"] == 0 == header["objective"]["style_weight"]
     assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
     assert header["training"] == json.loads((tmp_path / "run" / "config.json").read_text())
     assert any((tmp_path / "run").glob("events.out.tfevents.*"))
@@ -166,7 +166,7 @@ def test_tensorboard_holds_every_term_and_a_grid(command, tmp_path: Path) -> Non
 
     assert train.main(command("run", steps=2)) == 0
     events = EventAccumulator(str(tmp_path / "run")).Reload()
-    terms = {"style", "blend", "content", "tone", "tv", "mask", "total"}
+    terms = {"style", "blend", "content", "palette", "tv", "mask", "total"}
     expected = {f"terms/{t}" for t in terms} | {"run/learning_rate", "run/pictures_per_second"}
     assert set(events.Tags()["scalars"]) == expected
     values = {t: events.Scalars(f"terms/{t}")[0].value for t in terms}
@@ -310,7 +310,7 @@ def test_steadiness_counts_and_repeats_itself(command, tmp_path: Path, capsys) -
         assert train.main(command(name, steps=2, steady_weight=weight)) == 0
         assert ("steady" in capsys.readouterr().err) == bool(weight)
     first, second, without = (
-        load_checkpoint(tmp_path / name / "model.safetensors").to_rgb[0].weight
+        load_checkpoint(tmp_path / name / "model.safetensors").to_rgb.conv.weight
         for name in ("first", "second", "without")
     )
     assert torch.equal(first, second) and not torch.equal(first, without)
@@ -433,6 +433,57 @@ def test_settings_from_a_file_are_the_defaults(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "docs" / "models").glob("*.json")), ids=str)
 def test_settings_of_shipped_pairs_can_be_trained_with(file: Path) -> None:
     config = menu.load_file(file)
-    config.check()
     assert Path(config.output).name == file.stem
-    assert (ROOT / config.foreground_style).exists() and (ROOT / config.background_style).exists()
+    styles = ROOT / "assets" / "styles"
+    if not config.styles:  # a recipe for any two paintings
+        assert not config.foreground_style and not config.background_style
+        names = {"foreground_style": "irises.jpg", "background_style": "chaupar.jpg"}
+        config = replace(config, **{k: str(styles / name) for k, name in names.items()})
+    config.check()
+    assert all((ROOT / path).exists() for path in build.style_files(config))
+
+
+def test_a_foundation_learns_all_its_styles_and_pairs_start_from_it(
+    command, tmp_path: Path, capsys
+) -> None:
+    names = ("straw_hat", "cypresses", "irises")
+    files = [ROOT / "assets" / "styles" / f"{name}.jpg" for name in names]
+    argv = command("foundation", steps=3, styles=",".join(map(str, files)))
+    assert train.main(argv) == 0
+    path = tmp_path / "foundation" / "model.safetensors"
+    foundation, header = load_checkpoint(path), read_header(path)
+    assert [style["name"] for style in header["styles"]] == list(names)
+    assert foundation.config.styles == 3 and foundation.to_rgb.style.scale.shape[0] == 3
+    # A pair of a known painting, and of one that is new.
+    changes = {"foreground_style": files[2], "init": path, "mask_weight": 0}
+    new = ROOT / "assets" / "styles" / "chaupar.jpg"
+    config, _ = menu.parse(command("pair", background_style=new, **changes))
+    pair = build.build_network(config)
+    tables = foundation.branch1[0].style1.scale
+    assert torch.equal(pair.branch1[0].style1.scale[0], tables[2])
+    torch.testing.assert_close(pair.branch1[0].style1.scale[1], tables.mean(dim=0))
+    logits = torch.logit(build.read_style(new, config.style_size), eps=0.02)
+    torch.testing.assert_close(pair.to_rgb.style.shift[1, :, 0, 0], logits.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(pair.to_rgb.style.scale[1, :, 0, 0], logits.std(dim=(0, 2, 3)))
+    assert train.main(command("one", styles=files[0])) == 2
+    assert "a foundation needs two paintings or more" in capsys.readouterr().err
+
+
+def test_first_the_norm_parameters_alone(command, tmp_path: Path) -> None:
+    assert train.main(command("base", steps=1)) == 0
+    init = tmp_path / "base" / "model.safetensors"
+    argv = command("run", steps=2, norm_steps=2, init=init, mask_weight=0, ema=0, warmup=0)
+    assert train.main(argv) == 0
+    before, after = (load_checkpoint(p).state_dict() for p in (init, tmp_path / "run" / init.name))
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved and all(".style" in name or "to_rgb.style" in name for name in moved)
+
+
+def test_without_a_mask_weight_mask_and_encoder_stay(command, tmp_path: Path) -> None:
+    assert train.main(command("base", steps=1)) == 0
+    init = tmp_path / "base" / "model.safetensors"
+    assert train.main(command("run", steps=2, init=init, mask_weight=0, ema=0, warmup=0)) == 0
+    before, after = (load_checkpoint(p).state_dict() for p in (init, tmp_path / "run" / init.name))
+    moved = {k.split(".")[0] for k, value in after.items() if not torch.equal(value, before[k])}
+    assert moved == {"shared", "branch1", "branch2", "ups", "to_rgb"} & moved
+    assert {"shared", "branch1", "branch2"} <= moved

@@ -161,7 +161,7 @@ class Learner:
         with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
             painted, logits = self.learn(crops, alphas, masks, photo, both)
             if imitates:
-                taught = self._taught(crops, alphas, masks)
+                taught = self._taught(crops, alphas, masks, rows)
                 terms = self.objective.imitation_term(painted, taught)
                 return terms | self._mask_term(logits, photo_mask, known)
             stylized, again = painted[: len(crop)], painted[len(crop) :]
@@ -192,9 +192,10 @@ class Learner:
         return self.step < self.config.teacher_share * self.config.steps
 
     @torch.no_grad()
-    def _taught(self, crops: Tensor, alphas: Tensor, masks: Tensor) -> Tensor:
+    def _taught(self, crops: Tensor, alphas: Tensor, masks: Tensor, rows: Tensor | None) -> Tensor:
         """What the teacher paints."""
-        return self.teacher(crops, alphas, masks, surroundings=self.config.surroundings)
+        rim = self.config.surroundings
+        return self.teacher(crops, alphas, masks, surroundings=rim, rows=rows)
 
     def _check(self, terms: dict[str, Tensor]) -> None:
         bad = [name for name, value in terms.items() if not value.isfinite()]

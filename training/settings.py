@@ -202,6 +202,10 @@ class TrainConfig:
                     f"--{name.replace('_', '-')} must lie in 32..--photo-size less twice "
                     "--surroundings"
                 )
+            if getattr(self, name) < 16 * self.vgg_downscale:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} must be at least 16 times --vgg-downscale"
+                )
         for name, top in SHARES.items():
             if not 0 <= getattr(self, name) <= top:
                 raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")

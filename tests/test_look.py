@@ -1,0 +1,107 @@
+"""Painting or photo filter: the figures know the answer, and blind sheets hide theirs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import evaluate
+from metrics import blind, look
+
+
+def grey(value: float, height: int = 64, width: int = 96) -> torch.Tensor:
+    return torch.full((1, 3, height, width), value)
+
+
+def test_lightness_is_that_of_cie() -> None:
+    # sRGB 0.5 is a linear 0.21404, whose L* is 53.39.
+    assert look.lab(grey(0.5))[..., 0].mean() == pytest.approx(53.39, abs=0.02)
+    assert look.lab(grey(1.0))[..., 0].mean() == pytest.approx(100, abs=0.01)
+
+
+def test_span_and_darkest_of_halves() -> None:
+    halves = grey(0.0)
+    halves[..., 48:] = 1
+    row = look.lightness(halves, halves)
+    assert row["span"] == pytest.approx(1, abs=1e-4) and row["darkest"] == pytest.approx(0)
+    assert row["follows"] == pytest.approx(1)
+    assert look.lightness(halves, 1 - halves)["follows"] == pytest.approx(-1)
+    assert look.painting_row([halves, grey(0.0)]) == pytest.approx(
+        {"span": 0.5, "darkest": 0}, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(("period", "coarse"), [(4, 0.0), (64, 1.0)])
+def test_coarse_share_is_of_long_waves(period: int, coarse: float) -> None:
+    photo = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    wave = 0.5 + 0.2 * torch.sin(2 * torch.pi * torch.arange(128.0) / period)
+    painted = wave.expand(1, 3, 128, 128)
+    assert look.lightness(photo, painted)["coarse"] == pytest.approx(coarse, abs=0.15)
+
+
+def test_colour_differences_by_hand() -> None:
+    # L* of white less that of black.
+    assert look.difference(grey(0.0), grey(1.0)) == pytest.approx(100, abs=0.01)
+    halves, mask = grey(0.0), torch.zeros(1, 1, 64, 96)
+    halves[..., 48:] = 1
+    mask[..., 48:] = 1
+    assert look.apart(halves, mask) == pytest.approx(100, abs=0.01)
+    assert look.apart(halves, torch.zeros_like(mask)) is None
+
+
+def photographs(folder: Path, names: str = "abcd") -> Path:
+    folder.mkdir()
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+def test_look_command(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    photos, painted = photographs(tmp_path / "photos"), tmp_path / "painted"
+    painted.mkdir()
+    for name in "ab":
+        Image.open(photos / f"{name}.png").save(painted / f"{name}-alpha0.png")
+    argv = ["look", photos, "--checkpoints", checkpoint, "--pictures", painted, "--size", 64]
+    assert evaluate.main([str(a) for a in [*argv, "--json", tmp_path / "f.json"]]) == 0
+    printed, found = capsys.readouterr().out, json.loads((tmp_path / "f.json").read_text())
+    assert "4 photographs, medians" in printed
+    # The photographs themselves follow themselves.
+    assert found["medians"][str(painted)]["follows"] == pytest.approx(1, abs=1e-4)
+    assert set(found["medians"][str(checkpoint)]) >= {"span", "darkest", "dial", "dial2"}
+    assert set(found["medians"][f"{checkpoint}: paintings"]) == {"span", "darkest"}
+    assert evaluate.main(["look", str(tmp_path / "f.json")]) == 2
+    assert "no pictures in this folder" in capsys.readouterr().err
+
+
+def test_blind_sheets_hide_the_order_and_are_counted(tmp_path: Path, capsys) -> None:
+    photos = photographs(tmp_path / "photos", "abcdefgh")
+    for name, value in (("light", 250), ("dark", 5)):
+        (tmp_path / name).mkdir()
+        for path in photos.iterdir():
+            result = tmp_path / name / f"{path.stem}-alpha0.png"
+            Image.new("RGB", (60, 40), (value,) * 3).save(result)
+    out = tmp_path / "sheets"
+    argv = ["blind", photos, tmp_path / "light", tmp_path / "dark", "-o", out]
+    assert evaluate.main([str(a) for a in argv]) == 0
+    key = json.loads((out / "key.json").read_text())
+    assert len(key) == 8 == len(list(out.glob("*.png"))) and set(key.values()) == {"left", "right"}
+    answers = {}
+    for number in key:  # a judge who prefers the light one, by looking
+        pixels = np.asarray(Image.open(out / f"{number}.png").convert("L"), dtype=float)
+        row = pixels[-200]
+        answers[number] = "right" if (row[: len(row) // 2] < 50).any() else "left"
+    assert answers == key
+    answers["00"] = "tie"
+    (out / "answers.json").write_text(json.dumps(answers))
+    assert evaluate.main(["blind", "-o", str(out), "--score"]) == 0
+    assert "first 7, second 0, tie 1" in capsys.readouterr().out
+    assert blind.count(out) == {"first": 7, "second": 0, "tie": 1}
+    assert evaluate.main([str(a) for a in argv]) == 2
+    assert "key.json: exists" in capsys.readouterr().err
+    (out / "answers.json").write_text(json.dumps(answers | {"03": "both"}))
+    assert evaluate.main(["blind", "-o", str(out), "--score"]) == 2
+    assert "03 is 'both'" in capsys.readouterr().err
