@@ -27,10 +27,10 @@ class ObjectiveWeights:
 
     style_weight: float = 0.0  # 0: STYLE_STRENGTH over the size of each painting's own matrices
     foreground_style_weight: float = 1.0  # of the foreground's, times style_weight
-    fine_weight: float = 0.25  # of the style of FINE_LAYERS at full size, against style_weight
-    palette_weight: float = 100.0
-    content_weight: float = 1.0
-    tv_weight: float = 2.0
+    fine_weight: float = 0.15  # of the style of FINE_LAYERS at full size, against style_weight
+    palette_weight: float = 250.0
+    content_weight: float = 1.2
+    tv_weight: float = 6.0
     steady_weight: float = 0.0
     mask_weight: float = 1.0
     imitation_weight: float = 100.0

@@ -25,7 +25,7 @@ KERNELS = {1: 9, 2: 3}  # of the first and the last convolution, by the finest c
 
 
 class StyleNetwork(nn.Module):
-    """Paints the foreground in style 1 and the rest in style 2, melted as far as alpha says."""
+    """Paint the foreground in style 1 and the background in style 2, blended by alpha."""
 
     at_once = 1  # frames of a file that are best painted together
 
@@ -71,8 +71,9 @@ class StyleNetwork(nn.Module):
         `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `alpha`: a number or `(B,)` in
         [0, 1]; `mask`: `(B, 1, H, W)` in [0, 1], 1 = foreground, instead of the learned one;
         `swap`: the foreground in style 2 and the background in style 1; `surroundings`: pixels on
-        each side of `content`, a multiple of 4, that are looked at and not painted: what is
-        returned is smaller by them (a training crop knows what lies around it).
+        each side of `content`, a multiple of 4, that are seen and not painted: what is returned is
+        smaller by them (context around a training crop); `rows`: the two styles of each picture,
+        `(B, 2)` int64, of a network with more than two.
         Returns `(B, 3, H, W)` in [0, 1]. Raises ValueError where a shape or alpha is off.
         """
         seen = self._look(content, alpha, mask, surroundings, rows)
@@ -142,7 +143,7 @@ class StyleNetwork(nn.Module):
         return results
 
     def decode(self, seen: Seen, mask: Tensor) -> Tensor:
-        """Merge the features by style 1's region and paint every place in its style.
+        """Merge the features by style 1's region and decode each place in its style.
 
         `mask`: where style 1 goes, in [0, 1], of `seen.region`'s size. Returns `(B, 3, 4h, 4w)` in
         [0, 1] for features `(B, 4 * width, h, w)`.
