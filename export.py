@@ -3,28 +3,21 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from data.images import (
     PictureError,
     list_pictures,
-    long_side,
     read_picture,
-    resize,
     whole_file,
 )
 from engines.graph import Ports, export_graph
 from engines.parity import Parity, compare
-from engines.smaller import to_fp16, to_int8
+from engines.smaller import to_fp16
 from models import CheckpointError, load_checkpoint, read_header, shipped_checkpoints
 
-MOST = 32  # photographs that are looked at
-CALIBRATION_SIDE = 384  # pixels
+MOST = 32  # photographs that are compared
 ASSETS = Path(__file__).resolve().parent / "assets"
 
 
@@ -47,12 +40,8 @@ def parser() -> argparse.ArgumentParser:
     mask.add_argument("--mask-alone", action="store_true",
                       help="content to mask only, beside a graph with --mask-input")  # fmt: skip
     p.add_argument("--swap", action="store_true", help="exchange the styles")
-    smaller = p.add_mutually_exclusive_group()
-    smaller.add_argument("--fp16", action="store_true", help="half precision: half the size")
-    smaller.add_argument("--int8", action="store_true",
-                         help="convolutions in 8 bits, ranges from --photos")  # fmt: skip
-    p.add_argument("--photos", type=Path, default=ASSETS / "photos",
-                   help="folder to compare on, and for --int8's ranges")  # fmt: skip
+    p.add_argument("--fp16", action="store_true", help="half precision: half the size")
+    p.add_argument("--photos", type=Path, default=ASSETS / "photos", help="folder to compare on")
     p.add_argument("--force", action="store_true", help="overwrite what exists")
     return p
 
@@ -67,18 +56,6 @@ def _size(text: str) -> tuple[int, int] | None:
     return int(match[2]), int(match[1])
 
 
-def feeds(
-    photos: Sequence[Tensor], ports: Ports, size: tuple[int, int] | None
-) -> Iterator[dict[str, np.ndarray]]:
-    """What a graph may be given, photograph by photograph, at either end of alpha."""
-    for photo in photos:
-        content = resize(photo, size or long_side(tuple(photo.shape[-2:]), CALIBRATION_SIDE))
-        mask = (content[:, :1] > 0.5).float()
-        for alpha in (0.0, 1.0):
-            given = ports.pick((content, torch.tensor([alpha]), mask))
-            yield dict(zip(ports.inputs(), (value.numpy() for value in given), strict=True))
-
-
 def export(args: argparse.Namespace, path: Path) -> Parity:
     """Write the model into `path`; returns how far it is from PyTorch.
 
@@ -86,7 +63,7 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
     """
     network, header = load_checkpoint(args.checkpoint), read_header(args.checkpoint)
     ports = Ports(args.mask_input, args.mask_output, args.swap, args.mask_alone)
-    kind = "fp16" if args.fp16 else "int8" if args.int8 else "fp32"
+    kind = "fp16" if args.fp16 else "fp32"
     photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MOST]]
     if not photos:
         raise PictureError(f"{args.photos}: no pictures in this folder")
@@ -94,8 +71,6 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
         export_graph(network, part, ports, args.size, header)
         if args.fp16:
             to_fp16(part)
-        if args.int8:
-            to_int8(part, feeds(photos, ports, args.size))
         found = compare(network, part, ports, photos, args.size)
         if not found.within(kind):
             raise ValueError(f"{path}: not kept, {kind} differs from PyTorch by {found}")

@@ -1,18 +1,11 @@
-"""Smaller graphs: half precision, and convolutions in 8 bits."""
+"""Graphs in half precision."""
 
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import onnx
-
-from .graph import ERRORS, quiet
 
 # Means over a whole picture, and differences of large numbers: half precision cannot hold them.
 FULL_PRECISION = ("ReduceMean", "ReduceSum", "ReduceLogSumExp", "Pow", "Resize")
-# In 8 bits a bundled photograph's painting moves by 1.0 / 255 on average if these are rounded, by
-# 0.3 more with the decoder, by 2 with the mask branch.
-RESIDUAL = ("network.shared", "network.branch")
 SIZES_INPUT = 3  # of Resize
 
 
@@ -70,26 +63,3 @@ def _size_arithmetic(graph: onnx.GraphProto) -> list[str]:
             found[node.name] = None
             waiting += node.input
     return list(found)
-
-
-def to_int8(graph: Path, feeds: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """Turn the residual blocks' convolutions to 8 bits, ranges seen on `feeds`, inputs by name."""
-    from onnxruntime import quantization, set_default_logger_severity
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rest: Iterator[Mapping[str, np.ndarray]] = iter(feeds)
-
-        def get_next(self) -> Mapping[str, np.ndarray] | None:
-            return next(self.rest, None)
-
-    convolutions = [
-        node.name
-        for node in onnx.load(graph).graph.node
-        if node.op_type == "Conv" and node.input[1].startswith(RESIDUAL)
-    ]
-    set_default_logger_severity(ERRORS)
-    with quiet():
-        quantization.quantize_static(
-            graph, graph, Reader(), nodes_to_quantize=convolutions, per_channel=True
-        )

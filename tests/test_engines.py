@@ -19,7 +19,7 @@ from engines import GraphEngine, engine, parity
 from engines.browser import for_browsers
 from engines.graph import Ports, export_graph
 from engines.parity import Parity, compare
-from engines.smaller import to_fp16, to_int8
+from engines.smaller import to_fp16
 from models import StyleNetwork
 from tests.conftest import ROOT, TINY
 
@@ -108,20 +108,16 @@ def test_a_graph_of_one_size_refuses_others(tmp_path: Path) -> None:
         run(path, torch.rand(1, 3, 24, 44), alpha)
 
 
-def test_half_precision_and_8_bits_stay_close(exported, tmp_path: Path, astronaut: Path) -> None:
+def test_half_precision_stays_close(exported, tmp_path: Path, astronaut: Path) -> None:
     network, path = exported
     with Image.open(astronaut) as image:
         photo = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 255
-    half, eight = tmp_path / "half.onnx", tmp_path / "eight.onnx"
-    for copy in (half, eight):
-        copy.write_bytes(path.read_bytes())
+    half = tmp_path / "half.onnx"
+    half.write_bytes(path.read_bytes())
     to_fp16(half)
-    feed = {"content": photo[..., :128, :128].numpy(), "alpha": np.zeros(1, np.float32)}
-    to_int8(eight, [feed])
     assert half.stat().st_size < 0.6 * path.stat().st_size
     ports = Ports(gives_mask=True)
     assert compare(network, half, ports, [photo], (300, 300)).mean < 1 / 255
-    assert 0 < compare(network, eight, ports, [photo], (300, 300)).mean < 3 / 255
 
 
 def test_parity_knows_another_network(exported) -> None:
