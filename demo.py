@@ -126,21 +126,25 @@ def write_training_photos(folder: Path) -> Path:
     return folder
 
 
+def training_arguments(photos: Path, run: Path) -> list[str]:
+    """Return the command line of a short fine-tuning."""
+    return [
+        *("--foreground-style", str(ASSETS / "styles" / "thangka.jpg")),
+        *("--background-style", str(ASSETS / "styles" / "great_wave.jpg")),
+        *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
+        *("--settings", str(PAIR_SETTINGS), "--output", str(run)),
+        *("--steps", str(TRAINING_STEPS), "--warmup", "10", "--log-steps", "10"),
+        *("--crop-size", "192", "--late-crop-size", "192", "--late-share", "0"),
+        *("--photo-size", "256"),
+        *("--picture-steps", "40", "--validation-count", "1"),
+    ]
+
+
 def train_pair(output: Path) -> Path:
     """Fine-tune the foundation to a new pair for a short time; returns the checkpoint."""
     photos = write_training_photos(output / "photos")
     run = output / time.strftime("run-%Y%m%d-%H%M%S")
-    code = train.main(
-        [
-            *("--foreground-style", str(ASSETS / "styles" / "thangka.jpg")),
-            *("--background-style", str(ASSETS / "styles" / "great_wave.jpg")),
-            *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
-            *("--settings", str(PAIR_SETTINGS), "--output", str(run)),
-            *("--steps", str(TRAINING_STEPS), "--warmup", "10", "--log-steps", "10"),
-            *("--crop-size", "192", "--late-share", "0", "--photo-size", "256"),
-            *("--picture-steps", "40", "--validation-count", "1"),
-        ]
-    )
+    code = train.main(training_arguments(photos, run))
     if code:
         raise SystemExit(code)
     print(f"curves and pictures: .venv/bin/tensorboard --logdir {run}")

@@ -185,8 +185,11 @@ def run_look(args: argparse.Namespace) -> Figures:
     rows: dict[str, look.Row] = {}
     every: dict[str, list[look.Row]] = {}
     for name in args.checkpoints:
-        files = [find_style(style, STYLES) for style in read_header(name)["styles"]]
-        rows[f"{name}: paintings"] = look.painting_row([read_style(f, args.size) for f in files])
+        known = read_header(name).get("styles", [])
+        files = args.styles or [find_style(style, STYLES) for style in known]
+        if files:
+            paintings = [read_style(file, args.size) for file in files]
+            rows[f"{name}: paintings"] = look.painting_row(paintings)
         every[name] = look.measure_network(load_checkpoint(name, device), photos.values())
         rows[name] = look.summary(every[name])
     for folder in args.pictures:

@@ -52,5 +52,6 @@ def palette_distance(picture: Tensor, place: Tensor, targets: Tensor) -> Tensor:
 
 
 def _projected(colours: Tensor) -> Tensor:
-    """Sort colours `(3, N)` along every direction, `(directions, N)`."""
-    return (DIRECTIONS.to(colours) @ colours).sort(dim=1).values
+    """Sort colours `(3, N)` along every direction, `(directions, N)`, float32."""
+    with torch.autocast(colours.device.type, enabled=False):
+        return (DIRECTIONS.to(colours.device) @ colours.float()).sort(dim=1).values

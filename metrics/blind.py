@@ -2,6 +2,7 @@
 
 import json
 import random
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +19,17 @@ CHOICES = ("left", "right", "tie")
 
 
 def make(
-    photos: Path, folders: tuple[Path, Path], paintings: Sequence[Path], output: Path, seed: int = 7
+    photos: Path,
+    folders: tuple[Path, Path],
+    paintings: Sequence[Path],
+    output: Path,
+    seed: int | None = None,
 ) -> int:
     """Write a sheet for every photograph that both folders have a result of; returns how many.
 
-    Above: the photograph and the paintings; below: both results, their order drawn by chance and
-    kept in `key.json`, which the judge does not see. Raises PictureError where there is nothing to
+    Above: the photograph and the paintings; below: both results, the first folder's on the left on
+    half of the sheets, drawn by chance (`seed`: None for another draw each time) and kept in
+    `key.json`, which the judge does not see. Raises PictureError where there is nothing to
     compare, or the folder holds sheets already.
     """
     if (output / KEY).exists():
@@ -33,11 +39,12 @@ def make(
     shared = [stem for stem in files if stem in first and stem in second]
     if not shared:
         raise PictureError(f"{folders[0]}, {folders[1]}: no photograph has a result in both")
-    rng, key = random.Random(seed), {}
+    sides = [CHOICES[number % 2] for number in range(len(shared))]
+    random.Random(secrets.randbits(64) if seed is None else seed).shuffle(sides)
+    key = {}
     named = zip(("style of people and things", "style of the rest"), paintings, strict=False)
     above = [(caption, _open(path)) for caption, path in named]
-    for number, stem in enumerate(shared):
-        side = rng.choice(CHOICES[:2])
+    for number, (stem, side) in enumerate(zip(shared, sides, strict=True)):
         pair = [_open(first[stem]), _open(second[stem])]
         if side == "right":
             pair.reverse()

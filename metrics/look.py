@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -27,12 +28,17 @@ Array = NDArray[np.float32]
 Row = dict[str, float]
 
 
-def lab(picture: Tensor) -> Array:
-    """CIE L*a*b* (D65) of `(1, 3, H, W)` sRGB in [0, 1], as `(H, W, 3)`."""
+def _opencv() -> ModuleType:
     try:
         import cv2
     except ImportError:
         raise ValueError("look needs OpenCV: pip install -e '.[evaluate]'") from None
+    return cv2
+
+
+def lab(picture: Tensor) -> Array:
+    """CIE L*a*b* (D65) of `(1, 3, H, W)` sRGB in [0, 1], as `(H, W, 3)`."""
+    cv2 = _opencv()
     rgb = picture[0].permute(1, 2, 0).clamp(0, 1).float().cpu().numpy()
     return cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2LAB)
 
@@ -49,8 +55,7 @@ def lightness(photo: Tensor, painted: Tensor) -> Row:
     `coarse`: share of what is painted in (the lightness that is left after the photograph's own
     is fitted away) at wavelengths over 16 pixels.
     """
-    import cv2
-
+    cv2 = _opencv()
     a, b = lab(photo)[..., 0] / 100, lab(painted)[..., 0] / 100
     slope, offset = np.polyfit(a.ravel(), b.ravel(), 1)
     rest = (b - (slope * a + offset)).astype(np.float32)

@@ -78,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
     k.add_argument("photos", type=Path, metavar="FOLDER", help="photographs")
     k.add_argument("--checkpoints", nargs="*", default=shipped_checkpoints(), metavar="CHECKPOINT",
                    help="files or shipped names (default: all that ship)")  # fmt: skip
+    k.add_argument("--styles", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),
+                   help="the paintings (default: those of shipped pairs)")  # fmt: skip
     k.add_argument("--pictures", nargs="*", type=Path, default=[], metavar="FOLDER",
                    help="results of other programs, named as the photographs")  # fmt: skip
     k.add_argument("--peers", type=Path, nargs=2, metavar=("FOREGROUND", "BACKGROUND"),

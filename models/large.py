@@ -40,19 +40,27 @@ class Moments:
 
     def __init__(self) -> None:
         self.count, self.sum, self.squares = 0, 0.0, 0.0
+        self.device = torch.device("cpu")
 
     def add(self, part: Tensor) -> None:
         """A strip's own rows, `(B, C, h, w)`."""
-        part = part.float()
+        part, self.device = part.float(), part.device
         self.count += part.shape[2] * part.shape[3]
-        self.sum = self.sum + part.sum(dim=(2, 3), keepdim=True, dtype=torch.float64)
-        self.squares = self.squares + part.square().sum((2, 3), keepdim=True, dtype=torch.float64)
+        self.sum = self.sum + self._add_up(part)
+        self.squares = self.squares + self._add_up(part.square())
+
+    @staticmethod
+    def _add_up(part: Tensor) -> Tensor:
+        """Sum over the places, `(B, C, 1, 1)`, float64 (on the CPU where the device has none)."""
+        if part.device.type == "mps":
+            return part.sum(dim=3, keepdim=True).cpu().double().sum(dim=2, keepdim=True)
+        return part.sum(dim=(2, 3), keepdim=True, dtype=torch.float64)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and variance, `(B, C, 1, 1)` each, float32."""
         mean = self.sum / self.count
         variance = (self.squares / self.count - mean.square()).clamp_min(0)
-        return mean.float(), variance.float()
+        return mean.float().to(self.device), variance.float().to(self.device)
 
     def affine(self, gamma: Tensor, beta: Tensor) -> Affine:
         """What the norm does to `x`: `scale * x + shift`."""

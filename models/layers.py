@@ -128,7 +128,7 @@ class ConditionalNorm(nn.Module):
         styles of each picture, `(B, 2)` int64, None for styles 0 and 1; `moments`: mean and
         variance to take instead of the input's own.
         """
-        if torch.is_grad_enabled():
+        if moments is None and torch.is_grad_enabled():
             return instance_norm(x, *self.mixed(weight, rows))
         mean, variance = moments or statistics(x)
         styles = zip(_two(self.scale, rows), _two(self.shift, rows), strict=True)

@@ -179,9 +179,8 @@ class StyleNetwork(nn.Module):
             if number == until:
                 return x
             cell = max(cell // 2, finest)
-            place = F.avg_pool2d(mask, cell // finest)
-            if layer is self.to_rgb:
-                place = self._whole(mask)
+            last = layer is self.to_rgb
+            place = self._whole(mask) if last else F.avg_pool2d(mask, cell // finest)
             weight = _first_style(place, seen.share)
             x = layer.finish(x, weight, seen.rows, moments[number] if moments else None)
         return x

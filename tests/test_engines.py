@@ -235,7 +235,7 @@ def test_export_keeps_what_exists_and_nothing_that_differs(
 
 def test_the_readme_script_needs_numpy_and_onnxruntime_alone(exported, tmp_path: Path) -> None:
     network, path = exported
-    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
+    blocks = (ROOT / "docs" / "options.md").read_text().split("```python\n")[1:]
     script = next(b.split("```")[0] for b in blocks if "onnxruntime.InferenceSession" in b)
     assert len(script.strip().splitlines()) <= 15
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)

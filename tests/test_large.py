@@ -46,6 +46,10 @@ def test_a_picture_in_strips_is_as_the_whole(monkeypatch, finest: int, size: tup
         monkeypatch.setattr(network_module, "WHOLE_PIXELS", 1000)
         monkeypatch.setattr(large, "STRIP", 6)
         parts = network.inspect(content, 0.3)
+        monkeypatch.setattr(network_module, "STRIP_PIXELS", 1000)
+        with torch.inference_mode(False), torch.enable_grad():  # a plain call of a frozen network
+            plain = network(content.clone(), 0.3)
+        assert (plain - whole.stylized).abs().mean() < 0.3 / 255
         with torch.autocast("cpu", torch.bfloat16):
             rough = network.inspect(content, 0.3)
     for one, other, third in zip(whole, parts, rough, strict=True):

@@ -78,12 +78,18 @@ class Learner:
         else:
             network, self.earlier = build.build_network(config), build.provenance(config)
         self.network = build.set_up(network, config).to(device)
+        paintings = len(build.style_files(config))
+        if self.network.config.styles != paintings:
+            raise ValueError(
+                f"{config.output}: this run has {self.network.config.styles} paintings, "
+                f"{paintings} are named; name the same"
+            )
         self.teacher = build.build_teacher(config, device)
         self.objective = build.build_objective(config, device)
         self.average = Average(self.network, config.ema)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
         norms = build.norm_parameters(self.network)
-        self.painter_kernels = [p for p in self.trained if p not in norms]
+        self.kernels = [p for p in self.trained if p not in norms]
         self.optimizers = build.build_optimizers(self.network, config)
         self.precision = pick_training_precision(config.precision, self.kind)
         scaled = self.precision == "fp16" and self.kind == "cuda"
@@ -123,10 +129,10 @@ class Learner:
                 sums[name] = sums.get(name, 0) + value.detach() / self.config.accumulate
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
         if self.step < self.config.norm_steps:
-            for parameter in self.painter_kernels:
+            for parameter in self.kernels:
                 parameter.grad = None
+        norm = nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
         for optimizer in self.optimizers:
             # An overflow in one optimizer's gradients makes the norm, and so the other's, useless.
             if not self.scaler.is_enabled() or norm.isfinite():

@@ -190,6 +190,10 @@ class TrainConfig:
         for name in WEIGHTS:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"--{name.replace('_', '-')} must be a number of 0 or more")
+        if self.style_size < 32 * self.vgg_downscale:
+            raise ValueError("--style-size must be at least 32 times --vgg-downscale")
+        if self.mask_steps and self.norm_steps:
+            raise ValueError("--norm-steps and --mask-steps exclude each other")
         if self.mask_steps and not self.mask_weight:
             raise ValueError("--mask-steps needs --mask-weight above 0")
         if not 1 <= self.crop_zoom < float("inf"):
