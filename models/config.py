@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MARGIN = 12
+MARGIN = 32
 
 
 @dataclass(frozen=True)

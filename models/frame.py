@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STRIDE = 4  # of the features against the picture
+REFLECTED = 12  # pixels at once: a side of 16 has 15 to reflect, 3 of them for whole strides
 HALO = 2  # feature cells that a decoded cell looks at, on every side
 
 
@@ -21,8 +22,12 @@ class Frame(NamedTuple):
     def around(cls, content: Tensor, margin: int) -> tuple[Self, Tensor]:
         """`(B, C, H, W)` with a reflected margin, in whole strides, and where the content lies."""
         height, width = content.shape[-2:]
-        padding = (margin, margin + -width % STRIDE, margin, margin + -height % STRIDE)
-        return cls(height, width, margin, margin), F.pad(content, padding, mode="reflect")
+        inner = min(margin, REFLECTED)
+        padding = (inner, inner + -width % STRIDE, inner, inner + -height % STRIDE)
+        padded = F.pad(content, padding, mode="reflect")
+        if margin > inner:
+            padded = F.pad(padded, (margin - inner,) * 4, mode="reflect")
+        return cls(height, width, margin, margin), padded
 
     def shrink(self, pixels: int) -> Self:
         """The rectangle without its outer `pixels`, which are whole strides."""
