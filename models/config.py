@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-MARGIN = 32
+MARGIN = 24
 
 
 @dataclass(frozen=True)

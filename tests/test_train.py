@@ -403,7 +403,7 @@ def test_real_material_learns(shared: Path, command, tmp_path: Path) -> None:
         log_steps=12,
         style_size=288,
         alpha_high=0,
-        precision="bf16",
+        precision="auto",
     )
     done = run(argv, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
