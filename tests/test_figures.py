@@ -59,9 +59,11 @@ def test_command(checkpoint: Path, photo_folder, tmp_path: Path, capsys) -> None
 
 
 @pytest.mark.parametrize("name", ["--without-tv", "--checkpoint"])
-def test_missing_checkpoint_is_one_line(name: str, checkpoint, photo_folder, capsys) -> None:
+def test_missing_checkpoint_is_one_line(
+    name: str, checkpoint, photo_folder, tmp_path, capsys
+) -> None:
     argv = ["figures", "--photos", photo_folder[0], "--labels", photo_folder[1]]
-    argv += ["--checkpoint", checkpoint, name, "nobody"]
+    argv += ["--checkpoint", checkpoint, name, "nobody", "-o", tmp_path / "figures"]
     assert evaluate.main([str(part) for part in argv]) == 2
     printed = capsys.readouterr().err
     assert "nobody: no such checkpoint" in printed and printed.count("\n") == 1
