@@ -19,7 +19,8 @@ from .shipped import SHIPPED, shipped_checkpoints
 
 # 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels;
 # 5: the mask branch's stride; 6: no view of the photograph behind the bottleneck
-FORMAT_VERSION, OLDEST_READ = 6, 6
+# 7: plain encoder, all blocks in the branches
+FORMAT_VERSION, OLDEST_READ = 7, 7
 
 Header = dict[str, Any]
 

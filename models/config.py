@@ -9,10 +9,8 @@ MARGIN = 24
 class NetworkConfig:
     """Sizes of a network: all that is needed to build it again."""
 
-    width: int = 16  # channels at full resolution; twice at half, four times at quarter
-    finest: int = 1  # pixels a side of the finest cells that are worked on: 1, or 2 for speed
-    shared_blocks: int = 3  # residual blocks before the branches
-    branch_blocks: int = 2  # residual blocks of each style branch
+    width: int = 12  # channels at full resolution; twice at half, four times at quarter
+    branch_blocks: int = 5  # residual blocks of each style branch
     styles: int = 2  # rows of the norm parameters; a foundation has one for every painting
     mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
     mask_stride: int = 32  # of its coarsest features, 32 or 16, pixels of what it sees
@@ -24,8 +22,6 @@ class NetworkConfig:
 
 
 SIZES = {
-    "small": NetworkConfig(
-        width=12, finest=2, shared_blocks=2, branch_blocks=1, mask_size=465, mask_stride=16
-    ),
+    "small": NetworkConfig(width=8, mask_size=465, mask_stride=16),
     "base": NetworkConfig(mask_stride=16),
 }

@@ -78,16 +78,15 @@ class Seen(NamedTuple):
 
     first: Tensor  # (B, 4 * width, h, w), features of style branch 1
     second: Tensor  # of style branch 2
-    region: Tensor  # (B, 1, ...) in [0, 1], the foreground, given or learned, in finest cells
+    region: Tensor  # (B, 1, 4h, 4w) in [0, 1], the foreground, given or learned, in pixels
     share: Tensor  # (B, 1, 1, 1), of the other style in the mixture
     rows: Tensor | None  # (B, 2), the pictures' two styles; None for styles 0 and 1
     frame: Frame  # where the picture lies in it
 
     def part(self, cells: Frame) -> Self:
         """A rectangle of the feature grid; the frame is the caller's to keep."""
-        finest = self.region.shape[-1] // self.first.shape[-1]
         return self._replace(
             first=cells.cut(self.first),
             second=cells.cut(self.second),
-            region=cells.finer(finest).cut(self.region),
+            region=cells.finer(STRIDE).cut(self.region),
         )

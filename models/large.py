@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .frame import HALO, STRIDE, Frame, Seen
-from .layers import ConvNorm, norm_affine
+from .layers import norm_affine
 
 STRIP = 64  # feature rows at a time
 
@@ -68,30 +68,13 @@ class Moments:
 
 
 def encode(encoder: nn.Sequential, picture: Tensor) -> Tensor:
-    """The encoder's features of a picture, `(B, 3, H, W)` to `(B, C, H/4, W/4)`, float16."""
-    fold, norms = encoder[0], [layer for layer in encoder if isinstance(layer, ConvNorm)]
-    known: list[Affine] = []
-    batch, _, height, width = picture.shape
-    channels, height, width = norms[-1].conv.out_channels, height // STRIDE, width // STRIDE
-    features = picture.new_empty(batch, channels, height, width, dtype=torch.half)
-    for layer in norms:
-        moments = Moments()
-        for look, own, place in strips(height):
-            x = fold(picture[..., STRIDE * look.start : STRIDE * look.stop, :])
-            for before, (scale, shift) in zip(norms, known, strict=False):
-                x = F.relu(torch.addcmul(shift, before.conv(x), scale))
-            x = layer.conv(x)
-            finer = x.shape[-2] // (look.stop - look.start)
-            x = x[..., finer * own.start : finer * own.stop, :]
-            moments.add(x)
-            if layer is norms[-1]:
-                features[..., place, :] = x
-        known.append(moments.affine(layer.scale, layer.shift))
-    scale, shift = known[-1]
-    for _, _, place in strips(height):
-        rows = features[..., place, :]
-        rows.copy_(F.relu(torch.addcmul(shift, rows.float(), scale)))
-    return features
+    """Return the encoder's features of `(B, 3, H, W)`, `(B, C, H/4, W/4)`, float16."""
+    height = picture.shape[-2] // STRIDE
+    parts = [
+        encoder(picture[..., STRIDE * look.start : STRIDE * look.stop, :])[..., own, :].half()
+        for look, own, _ in strips(height)
+    ]
+    return torch.cat(parts, dim=2)
 
 
 def residual(x: Tensor, steps: Sequence[tuple[nn.Conv2d, Tensor, Tensor]]) -> Tensor:

@@ -153,35 +153,6 @@ def _two(table: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
     return table[rows[:, 0]], table[rows[:, 1]]
 
 
-class ConvNorm(nn.Module):
-    """Convolution and instance norm."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = conv(in_channels, out_channels, kernel, stride)
-        self.scale = nn.Parameter(torch.ones(1, out_channels, 1, 1))
-        self.shift = nn.Parameter(torch.zeros(1, out_channels, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return instance_norm(self.conv(x), self.scale, self.shift)
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions with instance norm around a skip."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = ConvNorm(channels, channels, 3)
-        self.second = ConvNorm(channels, channels, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(x)))
-
-    def steps(self) -> list[tuple[nn.Conv2d, Tensor, Tensor]]:
-        """Convolution, gamma and beta, twice."""
-        return [(part.conv, part.scale, part.shift) for part in (self.first, self.second)]
-
-
 class StyledResidual(nn.Module):
     """A residual block with conditional instance norm."""
 
@@ -232,15 +203,14 @@ class StyledOutput(nn.Module):
     The norm sets each style's palette and contrast, whatever the photograph's.
     """
 
-    def __init__(self, in_channels: int, finest: int, kernel: int, styles: int = 2) -> None:
+    def __init__(self, in_channels: int, styles: int = 2) -> None:
         super().__init__()
-        self.conv = conv(in_channels, 3 * finest**2, kernel)
-        self.shuffle = nn.PixelShuffle(finest)
+        self.conv = conv(in_channels, 3, 9)
         self.style = ConditionalNorm(3, styles)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """`(B, C, h, w)` to `(B, 3, H, W)`, before the norm."""
-        return self.shuffle(self.conv(x))
+        """`(B, C, H, W)` to `(B, 3, H, W)`, before the norm."""
+        return self.conv(x)
 
     def finish(
         self, x: Tensor, weight: Tensor, rows: Tensor | None, moments: Moments | None = None

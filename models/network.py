@@ -1,7 +1,7 @@
 """The network: two paintings' styles in one pass, as the design's figure draws it.
 
-picture -> encoder -> shared blocks -+-> style branch 1 -> f1
-                                     +-> style branch 2 -> f2
+picture -> encoder -+-> style branch 1 -> f1
+                    +-> style branch 2 -> f2
 picture, small -> mask branch + edges from the encoder  -> m
 m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
 """
@@ -16,12 +16,11 @@ from . import large
 from .config import NetworkConfig
 from .contract import Inspection, check_inputs
 from .frame import HALO, STRIDE, Frame, Seen
-from .layers import ConvNorm, Moments, Residual, StyledOutput, StyledResidual, StyledUpsample
+from .layers import Moments, StyledOutput, StyledResidual, StyledUpsample, conv
 from .mask import MaskBranch
 
 STRIP_PIXELS = 4_000_000  # of the picture, decoded at a time
 WHOLE_PIXELS = 12_000_000  # of larger pictures nothing is held as a whole in float32
-KERNELS = {1: 9, 2: 3}  # of the first and the last convolution, by the finest cells' side
 
 
 class StyleNetwork(nn.Module):
@@ -31,26 +30,21 @@ class StyleNetwork(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        w, finest = config.width, config.finest
-        kernel = KERNELS[finest]
+        w, styles = config.width, config.styles
         self.config = config
-        # Channels at cells of 1, 2 and 4 pixels a side are w, 2 * w and 4 * w.
-        finer = [cell for cell in (1, 2) if cell >= finest]
-        encoder = [nn.PixelUnshuffle(finest), ConvNorm(3 * finest**2, finest * w, kernel)]
-        for cell in finer:
-            encoder += [nn.ReLU(), ConvNorm(cell * w, 2 * cell * w, 3, stride=2)]
-        self.encoder = nn.Sequential(*encoder, nn.ReLU())
-        self.shared = nn.Sequential(*[Residual(4 * w) for _ in range(config.shared_blocks)])
-        styles = config.styles
+        # Channels at full, half and quarter size are w, 2 * w and 4 * w.
+        self.encoder = nn.Sequential(
+            conv(3, w, 9), nn.ReLU(), conv(w, 2 * w, 3, 2), nn.ReLU(), conv(2 * w, 4 * w, 3, 2), nn.ReLU()
+        )
         self.branch1, self.branch2 = (
             nn.ModuleList(StyledResidual(4 * w, styles) for _ in range(config.branch_blocks))
             for _ in range(2)
         )
         self.mask_branch = MaskBranch(config.mask_size, 4 * w, config.mask_stride)
         self.ups = nn.ModuleList(
-            StyledUpsample(2 * cell * w, cell * w, styles) for cell in reversed(finer)
+            [StyledUpsample(4 * w, 2 * w, styles), StyledUpsample(2 * w, w, styles)]
         )
-        self.to_rgb = StyledOutput(finest * w, finest, kernel, styles)
+        self.to_rgb = StyledOutput(w, styles)
 
     @property
     def device(self) -> torch.device:
@@ -92,7 +86,7 @@ class StyleNetwork(nn.Module):
         """
         seen = self._look(content, alpha, mask)
         stylized = self.decode(seen, _style1(seen.region, swap))
-        return seen.frame.cut(stylized), seen.frame.cut(self._whole(seen.region))
+        return seen.frame.cut(stylized), seen.frame.cut(seen.region)
 
     def inspect(
         self,
@@ -111,7 +105,7 @@ class StyleNetwork(nn.Module):
             self.decode(seen, _style1(seen.region, swap)),
             self.decode(seen, _style1(everywhere, swap)),
             self.decode(seen, _style1(torch.zeros_like(seen.region), swap)),
-            self._whole(seen.region),
+            seen.region,
         )
         return Inspection(*map(seen.frame.cut, outputs))
 
@@ -125,12 +119,10 @@ class StyleNetwork(nn.Module):
     def branches(
         self, features: Tensor, share: Tensor, whole: bool = True, rows: Tensor | None = None
     ) -> list[Tensor]:
-        """Encoder features `(B, 4 * width, h, w)` through the shared and the style blocks.
+        """Encoder features `(B, 4 * width, h, w)` through the style blocks.
 
         `whole`: not in strips.
         """
-        for block in self.shared:
-            features = block(features) if whole else large.residual(features, block.steps())
         results = []
         for branch, weight in ((self.branch1, 1 - share), (self.branch2, share)):
             x = features
@@ -170,17 +162,16 @@ class StyleNetwork(nn.Module):
         `moments`: statistics of the norms, in order, instead of the features' own; `until`: return
         the input of this norm, `(B, C, ...)`, instead of the picture.
         """
-        finest, cell = self.config.finest, STRIDE
+        cell = STRIDE
         first, second = (x.float() if x.dtype == torch.half else x for x in seen[:2])
-        quarter = F.avg_pool2d(mask, cell // finest).to(first.dtype)
+        quarter = F.avg_pool2d(mask, cell).to(first.dtype)
         x = torch.lerp(second, first, quarter)
         for number, layer in enumerate([*self.ups, self.to_rgb]):
             x = layer.convolve(x)
             if number == until:
                 return x
-            cell = max(cell // 2, finest)
-            last = layer is self.to_rgb
-            place = self._whole(mask) if last else F.avg_pool2d(mask, cell // finest)
+            cell = max(cell // 2, 1)
+            place = F.avg_pool2d(mask, cell) if cell > 1 else mask
             weight = _first_style(place, seen.share)
             x = layer.finish(x, weight, seen.rows, moments[number] if moments else None)
         return x
@@ -203,8 +194,8 @@ class StyleNetwork(nn.Module):
         first, second = self.branches(features, share, whole, rows)
         return Seen(first, second, region, share, rows, frame).part(cells)
 
-    def _logits(self, content: Tensor, frame: Frame, features: Tensor, cell: int = 1) -> Tensor:
-        """The mask branch on the picture without its margins, in cells of so many pixels a side."""
+    def _logits(self, content: Tensor, frame: Frame, features: Tensor) -> Tensor:
+        """Return the mask branch's logits of the picture without its margins, `(B, 1, H, W)`."""
         padding = (0, -frame.width % STRIDE, 0, -frame.height % STRIDE)
         picture = content
         if torch.compiler.is_exporting() or any(padding):
@@ -212,26 +203,19 @@ class StyleNetwork(nn.Module):
         edges = frame.cells().cut(features).to(content.dtype)
         logits = self.mask_branch(picture, edges)
         # Enlarged before the sigmoid: the edge stays sharp.
-        times, own = STRIDE // cell, frame.coarser(cell)
-        logits = F.interpolate(logits, scale_factor=times, mode="bilinear", align_corners=False)
-        return logits[..., : own.height, : own.width]
+        logits = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
+        return logits[..., : frame.height, : frame.width]
 
     def _region(
         self, content: Tensor, frame: Frame, features: Tensor, mask: Tensor | None
     ) -> Tensor:
-        """The foreground, given or learned, `(B, 1, ...)` in finest cells, margins included."""
-        cell = self.config.finest
+        """Return the foreground, given or learned, `(B, 1, H, W)`, margins included."""
         height, width = (side * STRIDE for side in features.shape[-2:])
         if mask is not None:
-            return F.avg_pool2d(frame.extend(mask.to(content), height, width), cell)
-        logits = self._logits(content, frame, features, cell) + self.config.mask_bias
+            return frame.extend(mask.to(content), height, width)
+        logits = self._logits(content, frame, features) + self.config.mask_bias
         region = torch.sigmoid(self.config.mask_gain * logits).to(content)
-        return frame.coarser(cell).extend(region, height // cell, width // cell)
-
-    def _whole(self, region: Tensor) -> Tensor:
-        """A region in pixels instead of finest cells."""
-        finest = self.config.finest
-        return F.interpolate(region, scale_factor=finest) if finest > 1 else region
+        return frame.extend(region, height, width)
 
     def _prepare(
         self, content: Tensor, alpha: Tensor | float, mask: Tensor | None

