@@ -34,7 +34,12 @@ class StyleNetwork(nn.Module):
         self.config = config
         # Channels at full, half and quarter size are w, 2 * w and 4 * w.
         self.encoder = nn.Sequential(
-            conv(3, w, 9), nn.ReLU(), conv(w, 2 * w, 3, 2), nn.ReLU(), conv(2 * w, 4 * w, 3, 2), nn.ReLU()
+            conv(3, w, 9),
+            nn.ReLU(),
+            conv(w, 2 * w, 3, 2),
+            nn.ReLU(),
+            conv(2 * w, 4 * w, 3, 2),
+            nn.ReLU(),
         )
         self.branch1, self.branch2 = (
             nn.ModuleList(StyledResidual(4 * w, styles) for _ in range(config.branch_blocks))

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,6 @@ from engines.smaller import to_fp16
 from models import StyleNetwork
 from tests.conftest import ROOT, TINY
 
-FAST = replace(TINY, finest=2)
-
 
 def build(config) -> StyleNetwork:
     torch.manual_seed(0)
@@ -33,10 +30,10 @@ def build(config) -> StyleNetwork:
     return network
 
 
-@pytest.fixture(scope="module", params=[TINY, FAST], ids=["full", "fast"])
-def exported(request, tmp_path_factory) -> tuple[StyleNetwork, Path]:
-    """A network of either kind and its graph, which gives the mask too."""
-    network = build(request.param)
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> tuple[StyleNetwork, Path]:
+    """A network and its graph, which gives the mask too."""
+    network = build(TINY)
     path = tmp_path_factory.mktemp("graph") / "network.onnx"
     export_graph(network, path, Ports(gives_mask=True), header={"name": "tiny"})
     return network, path
@@ -71,7 +68,7 @@ def test_alpha_and_the_header_are_in_the_graph(exported) -> None:
 
 
 def test_a_mask_of_ones_is_branch_1_and_swap_branch_2(tmp_path: Path) -> None:
-    network = build(FAST)
+    network = build(TINY)
     content, alpha = torch.rand(2, 3, 33, 50), torch.tensor([0.0, 0.3])
     ones = torch.ones(2, 1, 33, 50)
     view = network.inspect(content, alpha)
@@ -82,7 +79,7 @@ def test_a_mask_of_ones_is_branch_1_and_swap_branch_2(tmp_path: Path) -> None:
 
 
 def test_two_graphs_find_and_paint_as_one_network_does(tmp_path: Path) -> None:
-    network = build(FAST)
+    network = build(TINY)
     network.half().float()  # as a shipped checkpoint holds it
     # Enlarged for the mask branch, which needs no antialiasing.
     content, alpha = torch.rand(2, 3, 60, 75), torch.tensor([0.0, 0.6])
@@ -139,7 +136,7 @@ def graphs(tmp_path_factory) -> Path:
 def test_an_engine_is_called_as_the_network_is(backend: str, graphs: Path, monkeypatch) -> None:
     if backend == "openvino":
         pytest.importorskip("openvino")
-    network = build(FAST)
+    network = build(TINY)
     paint = GraphEngine(network, backend, "fp32", graphs, any_size=False)
     content, mask = torch.rand(1, 3, 41, 60), torch.rand(1, 1, 41, 60)
     cases = ((content, 0.0), (content, torch.tensor([0.7]), mask), (content, 1.0, None, True))
@@ -179,7 +176,7 @@ def test_openvino_in_bf16_is_close(graphs: Path) -> None:
     openvino = pytest.importorskip("openvino")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this CPU has no bf16")
-    network, content = build(FAST), torch.rand(1, 3, 41, 60)
+    network, content = build(TINY), torch.rand(1, 3, 41, 60)
     rough = GraphEngine(network, "openvino", "bf16", graphs, any_size=False)(content, 0.0)
     assert 0 < (rough - network(content, 0.0)).abs().mean() < 1 / 255
 

@@ -33,11 +33,10 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
     torch.testing.assert_close(variance, torch.ones(2, 4), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("finest", [1, 2])
 @pytest.mark.parametrize("size", [(203, 90), (67, 61)])
-def test_a_picture_in_strips_is_as_the_whole(monkeypatch, finest: int, size: tuple) -> None:
+def test_a_picture_in_strips_is_as_the_whole(monkeypatch, size: tuple) -> None:
     torch.manual_seed(1)
-    config = replace(TINY, finest=finest, branch_blocks=2)
+    config = replace(TINY, branch_blocks=2)
     network = StyleNetwork(config).eval().requires_grad_(False)
     # Light from top to bottom: a strip's own statistics would be quite others.
     content = torch.rand(1, 3, *size) * torch.linspace(0.1, 1, size[0]).view(-1, 1)
@@ -63,4 +62,4 @@ def test_what_learns_is_never_in_strips(monkeypatch) -> None:
     monkeypatch.setattr(large, "encode", lambda *_: pytest.fail("in strips"))
     network = StyleNetwork(TINY)
     network(torch.rand(1, 3, 64, 64), 0.0).mean().backward()
-    assert network.encoder[1].conv.weight.grad.abs().sum() > 0
+    assert network.encoder[0].weight.grad.abs().sum() > 0
