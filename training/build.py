@@ -253,8 +253,12 @@ def build_optimizers(network: StyleNetwork, config: TrainConfig) -> list[torch.o
     trained = [p for part in (branch.backbone, branch.head) for p in part.parameters()]
     trained = {p for p in trained if p.requires_grad}
     rest = [p for p in network.parameters() if p.requires_grad and p not in trained]
-    kernels = [p for p in rest if is_kernel(p)]
-    groups: list[dict[str, Any]] = [{"params": [p for p in rest if not is_kernel(p)]}]
+    norms = norm_parameters(network)
+    kernels = [p for p in rest if is_kernel(p) and p not in norms]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in rest if not is_kernel(p) and p not in norms]},
+        {"params": [p for p in rest if p in norms], "share": config.norm_rate},
+    ]
     if config.train_backbone:
         groups.append({"params": list(trained), "share": config.backbone_rate})
     else:  # a head that is learned from nothing

@@ -127,6 +127,9 @@ class TrainConfig:
     accumulate: int = setting(1, "batches whose gradients make one step")
     learning_rate: float = setting(2e-3, "of Muon and Adam, after warm-up")
     norm_steps: int = setting(0, "first steps, in which the norm parameters alone learn")
+    norm_rate: float = setting(
+        1.0, "learning rate of the styles' norm parameters, times --learning-rate"
+    )
     warmup: int = setting(100, "steps of linear warm-up")
     final_rate: float = setting(0.02, "learning rate at the end, share of the full one")
     gradient_clip: float = setting(10.0, "largest norm of a gradient")
@@ -192,6 +195,8 @@ class TrainConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be a number of 0 or more")
         if self.style_size < 32 * self.vgg_downscale:
             raise ValueError("--style-size must be at least 32 times --vgg-downscale")
+        if not 0 < self.norm_rate < float("inf"):
+            raise ValueError("--norm-rate must be a number above 0")
         if self.mask_steps and self.norm_steps:
             raise ValueError("--norm-steps and --mask-steps exclude each other")
         if self.mask_steps and not self.mask_weight:
