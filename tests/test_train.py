@@ -487,3 +487,26 @@ def test_without_a_mask_weight_mask_and_encoder_stay(command, tmp_path: Path) ->
     moved = {k.split(".")[0] for k, value in after.items() if not torch.equal(value, before[k])}
     assert moved == {"shared", "branch1", "branch2", "ups", "to_rgb"} & moved
     assert {"shared", "branch1", "branch2"} <= moved
+
+
+def test_start_share_saves_between_the_start_and_the_trained_weights(command, tmp_path) -> None:
+    assert train.main(command("start", steps=1)) == 0
+    start = tmp_path / "start" / "model.safetensors"
+    options = {
+        "steps": 1,
+        "init": start,
+        "ema": 0,
+        "warmup": 0,
+        "learning_rate": 0.05,
+        "final_rate": 1,
+    }
+    saved = []
+    for share in (0, 0.25, 1):
+        assert train.main(command(f"share{share}", start_share=share, **options)) == 0
+        path = tmp_path / f"share{share}" / "model.safetensors"
+        saved.append(load_checkpoint(path).state_dict()["branch1.0.conv1.weight"])
+    trained, between, kept = saved
+    assert torch.equal(kept, load_checkpoint(start).state_dict()["branch1.0.conv1.weight"])
+    assert (trained - kept).abs().max() > 1e-4
+    # The file holds float16.
+    assert torch.allclose(between, torch.lerp(trained, kept, 0.25), atol=1e-3)

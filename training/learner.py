@@ -77,6 +77,7 @@ class Learner:
             network, self.earlier = restore_network(Path(config.output))
         else:
             network, self.earlier = build.build_network(config), build.provenance(config)
+        self.start = build.build_network(config).state_dict() if config.start_share else {}
         self.network = build.set_up(network, config).to(device)
         paintings = len(build.style_files(config))
         if self.network.config.styles != paintings:
@@ -224,10 +225,24 @@ class Learner:
         alone = self.config.mask_steps > 0  # the painter takes no part at first
         return DistributedDataParallel(learn, device_ids=ids, find_unused_parameters=alone)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return the averaged weights, interpolated with the start's by `start_share`.
+
+        Fine-tuned weights and those that they started from, interpolated, keep the merits of both
+        (WiSE-FT, Wortsman et al. 2022).
+        """
+        found = dict(self.average.weights)
+        for name, value in self.start.items():
+            if value.is_floating_point():
+                found[name] = torch.lerp(
+                    found[name], value.to(found[name]), self.config.start_share
+                )
+        return found
+
     def averaged(self) -> StyleNetwork:
-        """A network of its own with the averaged weights, ready to run."""
+        """Return a network of its own with the weights that are saved, ready to run."""
         network = StyleNetwork(self.network.config)
-        network.load_state_dict(self.average.weights)
+        network.load_state_dict(self.weights())
         return network.eval().requires_grad_(False).to(self.device)
 
     def save(self) -> None:
@@ -242,7 +257,6 @@ class Learner:
             "pictures_seen": self.pictures,
             "earlier": self.earlier,
         }
-        weights = self.average.weights
-        save_checkpoint(folder / "model.safetensors", self.network, header, weights)
+        save_checkpoint(folder / "model.safetensors", self.network, header, self.weights())
         kept = (self.network, self.average, self.optimizers, self.scaler)
         save_state(folder, self.step, self.pictures, *kept, self.earlier)

@@ -17,7 +17,7 @@ WEIGHTS = [f.name for f in fields(_WEIGHTS) if f.name.endswith("_weight")]
 SHARES = {  # greatest values
     "alpha_ends": 0.5,
     **dict.fromkeys(("empty_share", "exchange_share", "late_share", "photo_share"), 1),
-    **dict.fromkeys(("teacher_share", "backbone_rate", "ema", "final_rate"), 1),
+    **dict.fromkeys(("teacher_share", "start_share", "backbone_rate", "ema", "final_rate"), 1),
 }
 
 
@@ -134,6 +134,11 @@ class TrainConfig:
     final_rate: float = setting(0.02, "learning rate at the end, share of the full one")
     gradient_clip: float = setting(10.0, "largest norm of a gradient")
     ema: float = setting(0.998, "decay of the averaged weights, a step")
+    start_share: float = setting(
+        0.0,
+        "share of --init's weights in those that are saved, 0 to 1: fidelity to the paintings "
+        "against vividness",
+    )
     train_backbone: bool = setting(False, "train the mask branch's backbone and taken head too")
     backbone_rate: float = setting(0.1, "their learning rate, share of the others'")
     seed: int = setting(0, "seed of weights and data")
@@ -197,6 +202,8 @@ class TrainConfig:
             raise ValueError("--style-size must be at least 32 times --vgg-downscale")
         if not 0 < self.norm_rate < float("inf"):
             raise ValueError("--norm-rate must be a number above 0")
+        if self.start_share and not self.init:
+            raise ValueError("--start-share needs --init: what is random is of no use")
         if self.mask_steps and self.norm_steps:
             raise ValueError("--norm-steps and --mask-steps exclude each other")
         if self.mask_steps and not self.mask_weight:
