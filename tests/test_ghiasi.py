@@ -1,0 +1,85 @@
+"""The start from a published painter: the wider network does what the narrow one does."""
+
+import numpy as np
+import torch
+
+from models import NetworkConfig, StyleNetwork
+from training import ghiasi
+
+NARROW = NetworkConfig(width=4, branch_blocks=2, mask_size=97)
+WIDE = NetworkConfig(width=6, branch_blocks=2, mask_size=97)
+DESCRIPTION = 5  # numbers that describe a painting
+
+
+class Source(ghiasi.Published):
+    """The weights of one of our networks under the published names."""
+
+    def __init__(self, network: StyleNetwork, norms: dict[str, torch.Tensor]) -> None:
+        layers = {f"contract/conv{n}": network.encoder[i] for n, i in enumerate((0, 2, 4), start=1)}
+        layers |= {f"expand/conv{n}/conv": up.conv for n, up in enumerate(network.ups, start=1)}
+        layers["expand/conv3/conv"] = network.to_rgb.conv
+        for number, block in enumerate(network.branch1, start=1):
+            for part in ("conv1", "conv2"):
+                layers[f"residual/residual{number}/{part}"] = getattr(block, part)
+        self.weights = {}
+        for name, layer in layers.items():
+            self.weights[f"transformer/{name}/weights_dequant"] = layer.weight.numpy()
+            self.weights[f"transformer/{name}/Conv2D_bias_dequant"] = layer.bias.numpy()
+        self.weights |= {name: value.numpy() for name, value in norms.items()}
+
+
+def described(network: StyleNetwork, descriptions: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    """Draw the maps from description to norm parameters, and set `network`'s rows by them."""
+    blocks = {
+        f"residual/residual{n}/conv{i}": getattr(block, f"style{i}")
+        for n, block in enumerate(network.branch1, start=1)
+        for i in (1, 2)
+    }
+    layers = {f"expand/conv{n}/conv": up.style for n, up in enumerate(network.ups, start=1)}
+    layers |= {"expand/conv3/conv": network.to_rgb.style, **blocks}
+    found = {}
+    for name, layer in layers.items():
+        for part, table in (("Conv", layer.shift), ("Conv_1", layer.scale)):
+            channels = table.shape[1]
+            matrix = torch.randn(channels, DESCRIPTION, 1, 1)
+            bias = torch.randn(channels)
+            key = f"style_params/transformer/{name}/StyleNorm/{part}"
+            found[f"{key}/weights_dequant"] = matrix
+            found[f"{key}/Conv2D_bias_dequant"] = bias
+            for row, vector in enumerate(descriptions):
+                table[row, :, 0, 0] = matrix[:, :, 0, 0] @ torch.from_numpy(vector) + bias
+    return found
+
+
+def test_the_wider_network_paints_as_the_published_one() -> None:
+    torch.manual_seed(0)
+    narrow, wide = (StyleNetwork(c).eval().requires_grad_(False) for c in (NARROW, WIDE))
+    descriptions = [np.random.default_rng(n).normal(size=DESCRIPTION).astype("f") for n in (0, 1)]
+    source = Source(narrow, described(narrow, descriptions))
+    narrow.branch2.load_state_dict(narrow.branch1.state_dict())
+    ghiasi.take_painter(wide, source, dict(enumerate(descriptions)))
+    content, mask = torch.rand(2, 3, 40, 44), torch.rand(2, 1, 40, 44)
+    alpha = torch.tensor([0.0, 0.7])
+    expected = narrow(content, alpha, mask)
+    assert expected.std() > 0.05
+    assert torch.allclose(wide(content, alpha, mask), expected, atol=1e-4)
+    # The new channels hold something that training can use.
+    assert wide.branch1[0].conv1.weight[-1].abs().max() > 0
+
+
+def test_dequantizes_each_channel_by_its_own_scale(tmp_path) -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    values = {
+        "kernel": np.array([[1, 2], [3, 4]], dtype=np.int8),
+        "scale": np.array([0.5, 2], dtype=np.float32),
+        "zero": np.array([0, 1], dtype=np.int8),
+    }
+    node = helper.make_node("DequantizeLinear", list(values), ["layer/weights_dequant"], axis=0)
+    output = helper.make_tensor_value_info("layer/weights_dequant", onnx.TensorProto.FLOAT, [2, 2])
+    stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    model = helper.make_model(helper.make_graph([node], "graph", [], [output], stored))
+    onnx.save(model, tmp_path / "painter.onnx")
+    found = ghiasi.read_weights(tmp_path / "painter.onnx")["layer/weights_dequant"]
+    assert found.tolist() == [[0.5, 1.0], [4.0, 6.0]]
