@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from data.stop import INTERRUPTED, interrupt_as_usual, leave_at_once
+
 # Before PyTorch comes: its idle threads would look for work on cores that OpenVINO paints on.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if __name__ == "__main__":
+    leave_at_once()
 
 import torch
 
@@ -18,6 +22,7 @@ from data.images import PictureError, read_picture, read_style, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
 from data.sheet import contact_sheet
+from duostyle_files import printable
 from metrics import (
     blind,
     conditioning,
@@ -250,6 +255,7 @@ RUN = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    interrupt_as_usual()
     keep_memory()
     args = parser().parse_args(argv)
     try:
@@ -262,8 +268,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json:
             write_json(args, found)
     except (ValueError, OSError, PictureError, CheckpointError) as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
+        print(f"evaluate.py: {printable(str(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; no figures are written", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
