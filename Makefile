@@ -23,8 +23,8 @@ web: web-build
 
 web-build: web/dist/index.html
 
-web/node_modules/.package-lock.json: web/package.json
-	cd web && npm install --no-audit --no-fund --loglevel=error
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 web/public/pairs.json: .venv/.stamp web/bundle.py $(wildcard checkpoints/* engines/*.py models/*.py)
