@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 import torch
 
-from data.images import PictureError, read_picture, read_style, whole_file
+from data.images import PictureError, read_picture, read_style, save_image, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
 from data.sheet import contact_sheet
@@ -141,9 +141,7 @@ def run_figures(args: argparse.Namespace) -> Figures:
     entries, subject = label_jobs(args.photos, args.labels)[: args.count], load_subject(args)
     without_tv = load_checkpoint(args.without_tv, subject.device) if args.without_tv else None
     for name, rows in figures.sheets(subject, without_tv, entries):
-        with whole_file(paths[name]) as part:
-            sheet = contact_sheet(rows, args.height)
-            sheet.save(part, format="JPEG", quality=90, subsampling=0)
+        save_image(paths[name], contact_sheet(rows, args.height), quality=90, subsampling=0)
         print(paths[name])
     return {"files": list(paths.values())}
 
