@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN = .venv/bin
 DEMO = outputs/demo
 JOBS ?= 2
+FUZZ ?= 2000
+SEED ?= 19
 
-.PHONY: demo train-demo web web-build test lint clean
+.PHONY: demo train-demo web web-build test fuzz lint clean
 
 .venv/.stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -23,8 +25,8 @@ web: web-build
 
 web-build: web/dist/index.html
 
-web/node_modules/.package-lock.json: web/package.json
-	cd web && npm install --no-audit --no-fund --loglevel=error
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 web/public/pairs.json: .venv/.stamp web/bundle.py $(wildcard checkpoints/* engines/*.py models/*.py)
@@ -40,6 +42,10 @@ web/dist/index.html: web/node_modules/.package-lock.json web/public/pairs.json w
 test: .venv/.stamp $(if $(and $(shell command -v npm),$(shell command -v chromium)),web-build)
 	ls -S tests/test_*.py | OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE xargs -P $(JOBS) -I FILE sh -c \
 		'text=$$($(BIN)/python -m pytest FILE 2>&1); code=$$?; printf "%s\n" FILE "$$text"; exit $$code'
+
+# Mutated files of every kind; another seed tries others.
+fuzz: .venv/.stamp
+	DUOSTYLE_FUZZ=$(FUZZ) DUOSTYLE_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/test_fuzz.py
 
 lint: .venv/.stamp
 	$(BIN)/ruff check .

@@ -9,15 +9,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from data.stop import INTERRUPTED, interrupt_as_usual, leave_at_once
+
 # Before PyTorch comes: its idle threads would look for work on cores that OpenVINO paints on.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if __name__ == "__main__":
+    leave_at_once()
 
 import torch
 
-from data.images import PictureError, read_picture, read_style, whole_file
+from data.images import PictureError, read_picture, read_style, save_image, whole_file
 from data.masks import load_segmenter
 from data.photos import label_jobs
 from data.sheet import contact_sheet
+from duostyle_files import printable
 from metrics import (
     blind,
     conditioning,
@@ -136,9 +141,7 @@ def run_figures(args: argparse.Namespace) -> Figures:
     entries, subject = label_jobs(args.photos, args.labels)[: args.count], load_subject(args)
     without_tv = load_checkpoint(args.without_tv, subject.device) if args.without_tv else None
     for name, rows in figures.sheets(subject, without_tv, entries):
-        with whole_file(paths[name]) as part:
-            sheet = contact_sheet(rows, args.height)
-            sheet.save(part, format="JPEG", quality=90, subsampling=0)
+        save_image(paths[name], contact_sheet(rows, args.height), quality=90, subsampling=0)
         print(paths[name])
     return {"files": list(paths.values())}
 
@@ -250,6 +253,7 @@ RUN = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    interrupt_as_usual()
     keep_memory()
     args = parser().parse_args(argv)
     try:
@@ -262,8 +266,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json:
             write_json(args, found)
     except (ValueError, OSError, PictureError, CheckpointError) as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
+        print(f"evaluate.py: {printable(str(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; no figures are written", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

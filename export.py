@@ -6,12 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.stop import INTERRUPTED, interrupt_as_usual, leave_at_once
+
+if __name__ == "__main__":
+    leave_at_once()
+
 from data.images import (
     PictureError,
     list_pictures,
     read_picture,
     whole_file,
 )
+from duostyle_files import printable
 from engines.graph import Ports, export_graph
 from engines.parity import Parity, compare
 from engines.smaller import to_fp16
@@ -79,6 +85,7 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    interrupt_as_usual()
     args = parser().parse_args(argv)
     path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}.onnx"
     try:
@@ -86,8 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"{path}: exists; --force overwrites, -o names another place")
         found = export(args, path)
     except (CheckpointError, PictureError, ValueError, OSError) as error:
-        print(f"export.py: {error}", file=sys.stderr)
+        print(f"export.py: {printable(str(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing is written", file=sys.stderr)
+        return INTERRUPTED
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, against PyTorch: {found}")
     return 0
 

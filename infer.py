@@ -7,8 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.stop import INTERRUPTED, interrupt_as_usual, leave_at_once
+
 # Before PyTorch comes: its idle threads would look for work on cores that OpenVINO paints on.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if __name__ == "__main__":
+    leave_at_once()
 
 from av import FFmpegError
 from tqdm import tqdm
@@ -16,10 +20,12 @@ from tqdm import tqdm
 from data.images import PictureError
 from data.jobs import WRITABLE_VIDEO, Outputs, find_photos, is_video, plan_outputs
 from data.video_out import Encoding
+from duostyle_files import printable
 from models import CheckpointError, Painter, keep_memory
 from painting import (
     AlphaCurve,
     Matte,
+    NotFinite,
     open_painter,
     paint_picture,
     paint_video,
@@ -41,14 +47,12 @@ __all__ = [
     "stylize_video",
 ]
 
-INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
-
-
 UNPAINTABLE = (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFmpegError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 where something could not be painted)."""
+    interrupt_as_usual()
     keep_memory()
     args = parser().parse_args(argv)
     try:
@@ -64,9 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.camera is not None:
             return paint_live(network, args)
     except (CheckpointError, *UNPAINTABLE) as error:
-        print(f"infer.py: {error}", file=sys.stderr)
+        print(f"infer.py: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("stopped; nothing is painted", file=sys.stderr)
         return INTERRUPTED
     failed = 0
     few = len(jobs) == 1 or all(map(is_video, jobs))
@@ -78,11 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             elif number := paint_clip(network, file, outputs, args):
                 return 128 + number
         except KeyboardInterrupt:
-            print(f"stopped; {file} is not finished", file=sys.stderr)
+            print(f"stopped; {printable(str(file))} is not finished", file=sys.stderr)
             return INTERRUPTED
+        except NotFinite as error:
+            bar.clear()
+            print(f"infer.py: {printable(f'{args.checkpoint}: {error}')}", file=sys.stderr)
+            return 2
         except UNPAINTABLE as error:
             bar.clear()
-            print(f"infer.py: {_one_line(file, error)}", file=sys.stderr)
+            print(f"infer.py: {printable(_one_line(file, error))}", file=sys.stderr)
             failed += 1
     return 2 if failed else 0
 

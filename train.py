@@ -8,13 +8,18 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
+from data.stop import INTERRUPTED, StopSignal, interrupt_as_usual, leave_at_once
+
+if __name__ == "__main__":
+    leave_at_once()
+
 import torch
 from safetensors import SafetensorError
 from torch import distributed
 
 from data.images import PictureError
 from data.photos import Entry
-from data.stop import StopSignal
+from duostyle_files import printable
 from models import CheckpointError, keep_memory, pick_device
 from training import Diverged, Learner, Monitor, TrainConfig, build, menu
 
@@ -80,6 +85,7 @@ def plan(config: TrainConfig, device: str, world: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
+    interrupt_as_usual()
     keep_memory()
     try:
         config, args = menu.parse(argv)
@@ -88,17 +94,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if config.batch % world:
             raise ValueError(f"--batch {config.batch} does not divide over {world} processes")
         if rank == 0:
-            print(plan(config, device, world))
+            print("\n".join(map(printable, plan(config, device, world).splitlines())))
         return 0 if args.dry_run else run(config, bool(args.resume), device, rank, world)
     except (ValueError, OSError, SafetensorError, PictureError, CheckpointError) as error:
-        print(f"train.py: {last_line(error)}", file=sys.stderr)
+        print(f"train.py: {printable(last_line(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped before the first step; what is fetched and labelled stays", file=sys.stderr)
+        return INTERRUPTED
 
 
 def last_line(error: Exception) -> str:
     """What an error says; of one out of a loader's worker, without the worker's traceback."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].removeprefix("data.images.PictureError: ")
+    return lines[-1].removeprefix(f"{PictureError.__module__}.PictureError: ")
 
 
 def run(config: TrainConfig, resume: bool, device: str, rank: int, world: int) -> int:
@@ -145,7 +154,7 @@ def report(learner: Learner, stop: StopSignal) -> None:
     folder = learner.config.output
     if learner.skipped:
         print(f"{len(learner.skipped)} photographs skipped:", file=sys.stderr)
-        print("\n".join(f"  {why}" for why in learner.skipped), file=sys.stderr)
+        print("\n".join(f"  {printable(why)}" for why in learner.skipped), file=sys.stderr)
     if stop.number:
         print(f"stopped at step {learner.step}; go on with: python train.py --resume {folder}")
     else:

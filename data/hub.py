@@ -1,7 +1,6 @@
 """Photographs of a hub dataset, COCO say, streamed into a folder."""
 
 import hashlib
-import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,9 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .images import short_side, whole_file
+from .images import PictureError, save_image, short_side
+from .opening import open_picture
+from .profiles import to_srgb
 
 SHORT_SIDE = 512  # pixels; larger photographs are reduced
 
@@ -19,7 +20,8 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
 
     From a folder a run resumes exactly, every worker gets its data, and DeepLab is needed but
     once. `name`: a hub id or anything `datasets.load_dataset` takes. Raises OSError where the
-    hub is out of reach, ValueError where the dataset holds no images.
+    hub is out of reach, PictureError where the folder cannot be written, ValueError where the
+    dataset holds no images.
     """
     done = folder / ".complete"
     if done.exists():
@@ -29,13 +31,15 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
     progress = tqdm(total=count, desc=f"photographs from {name}", unit="photo", disable=None)
     for raw in _stream(name, seed):
         target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
-        try:
-            if not target.exists():
-                _keep(raw, target)
-            kept += 1
-            progress.update()
-        except (OSError, ValueError):
-            bad += 1
+        if not target.exists():
+            try:
+                photo = _reduced(raw, target)
+            except PictureError:
+                bad += 1
+                continue
+            save_image(target, photo, quality=95)
+        kept += 1
+        progress.update()
         if kept == count:
             break
     progress.close()
@@ -66,12 +70,14 @@ def _stream(name: str, seed: int) -> Iterator[bytes]:
         raise OSError(f"{name}: cannot be read from the hub ({error}); name a folder") from error
 
 
-def _keep(raw: bytes, target: Path) -> None:
-    """Write one photograph upright, its short side at most `SHORT_SIDE`."""
-    with Image.open(io.BytesIO(raw)) as image:
-        rgb = ImageOps.exif_transpose(image).convert("RGB")
+def _reduced(raw: bytes, name: Path) -> Image.Image:
+    """A photograph upright, its short side at most `SHORT_SIDE`.
+
+    `name`: for errors. Raises PictureError where it cannot be read.
+    """
+    with open_picture(name, raw) as image:
+        rgb, _ = to_srgb(ImageOps.exif_transpose(image), image.info.get("icc_profile"))
     if min(rgb.size) > SHORT_SIDE:
         height, width = short_side((rgb.height, rgb.width), SHORT_SIDE)
         rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
-    with whole_file(target) as part:
-        rgb.save(part, format="JPEG", quality=95)
+    return rgb

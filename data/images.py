@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import re
-import tempfile
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,21 +12,43 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
+
+import duostyle_files
 
 from .exif import describe
+from .opening import PICTURE_SUFFIXES, PictureError, open_picture
+from .profiles import to_srgb
 
-PICTURE_SUFFIXES = {
-    suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN
-} - {".pdf", ".ps", ".eps", ".mpg", ".mpeg"}
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "WRITABLE",
+    "Picture",
+    "PictureError",
+    "decode",
+    "in_order",
+    "list_pictures",
+    "long_side",
+    "matte",
+    "pil_to_tensor",
+    "read_mask",
+    "read_picture",
+    "read_style",
+    "resize",
+    "save_image",
+    "say_first_alone",
+    "sha256",
+    "short_side",
+    "tensor_to_pil",
+    "whole_file",
+    "write_picture",
+]
+
 WRITABLE = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 OPAQUE_ONLY = {".jpg", ".jpeg"}
-
-
-class PictureError(Exception):
-    """A file that cannot be read or written, in one line that names it."""
 
 
 @dataclass
@@ -37,53 +59,37 @@ class Picture:
     transparency: Image.Image | None = None  # mode L, at the picture's size
     icc_profile: bytes | None = None
     exif: bytes | None = None
+    count: int = 1  # pictures in the file, of which this is the first
 
 
 def read_picture(path: Path) -> Picture:
-    """Read any Pillow format; EXIF orientation applied, 16-bit, CMYK, palette, grey accepted.
+    """Read a picture; EXIF orientation applied, 16-bit, CMYK, palette, grey accepted, as sRGB.
 
-    Raises PictureError where the file is missing or damaged.
+    Raises PictureError where the file is missing, damaged, no picture or too large.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return decode(image)
-    except FileNotFoundError:
-        raise PictureError(f"{path}: no such file") from None
-    except Image.DecompressionBombError:
-        raise PictureError(f"{path}: too many pixels; make it smaller first") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise PictureError(f"{path}: not a readable picture ({error})") from error
+    with open_picture(path) as image:
+        return decode(image)
+
+
+def say_first_alone(path: Path, picture: Picture) -> None:
+    """Say on stderr that a file holds more pictures than the one that was read."""
+    if picture.count > 1:
+        note = f"{path}: holds {picture.count} pictures; the first one alone is taken"
+        tqdm.write(duostyle_files.printable(note), file=sys.stderr)
 
 
 def decode(image: Image.Image) -> Picture:
-    """The pixels and the metadata of a Pillow image of any mode."""
+    """The pixels and the metadata of a Pillow image of any mode.
+
+    Raises ValueError where a float image holds values that are no numbers.
+    """
     upright = ImageOps.exif_transpose(image)
     transparency = None
     if upright.has_transparency_data:
         transparency = upright.convert("RGBA").getchannel("A")
-    rgb, profile = _to_rgb(upright, image.info.get("icc_profile"))
-    return Picture(pil_to_tensor(rgb), transparency, profile, describe(image.getexif()))
-
-
-def _to_rgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
-    """RGB, 8 bits, with the profile that still describes it."""
-    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        values = np.asarray(image, dtype=np.float32)
-        # 16-bit files span 0..65535; 32-bit and float ones are stretched to what they hold.
-        top = 65535.0 if image.mode != "F" and values.max(initial=0) <= 65535 else values.max()
-        top = 1.0 if image.mode == "F" and top <= 1 else max(float(top), 1e-6)
-        grey = Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
-        return grey.convert("RGB"), None
-    if image.mode == "CMYK" and profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            srgb = ImageCms.createProfile("sRGB")
-            return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB"), None
-        except (ImageCms.PyCMSError, OSError):
-            return image.convert("RGB"), None  # a broken profile: Pillow's plain conversion
-    keeps_profile = image.mode in ("RGB", "RGBA", "P", "PA")
-    return image.convert("RGB"), profile if keeps_profile else None
+    rgb, profile = to_srgb(upright, image.info.get("icc_profile"))
+    count = image.info.get("pictures", 1)
+    return Picture(pil_to_tensor(rgb), transparency, profile, describe(image.getexif()), count)
 
 
 def pil_to_tensor(image: Image.Image) -> Tensor:
@@ -123,31 +129,34 @@ def write_picture(path: Path, picture: Picture) -> None:
         options["icc_profile"] = picture.icc_profile
     if picture.exif:
         options["exif"] = picture.exif
-    kind = Image.registered_extensions()[suffix]
-    with whole_file(path) as part:
-        image.save(part, format=kind, **options)
+    save_image(path, image, **options)
+
+
+def save_image(path: Path, image: Image.Image, **options: object) -> None:
+    """Write a Pillow image in the format of the name's suffix, whole or not at all.
+
+    It is encoded in memory: Pillow's encoders do not notice a full disk. `options`: of that
+    format. Raises PictureError where the place does not allow it.
+    """
+    encoded = io.BytesIO()
+    try:
+        image.save(encoded, format=Image.registered_extensions()[path.suffix.lower()], **options)
+    except (OSError, ValueError) as error:  # sides beyond what the format can say
+        raise PictureError(f"{path}: cannot be encoded ({error}); try another format") from error
+    try:
+        duostyle_files.write_whole(path, encoded.getbuffer())
+    except duostyle_files.WriteError as error:
+        raise PictureError(str(error)) from error
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when the block ends well."""
+    """As `duostyle_files.whole_file`; raises PictureError where the file cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be written ({error.strerror})") from error
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        part.replace(path)
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be written ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)
+        with duostyle_files.whole_file(path) as part:
+            yield part
+    except duostyle_files.WriteError as error:
+        raise PictureError(str(error)) from error
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
@@ -155,7 +164,9 @@ def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
 
     White is foreground; see `matte`. Raises PictureError where the file cannot be read.
     """
-    return matte(read_picture(path), size)
+    picture = read_picture(path)
+    say_first_alone(path, picture)
+    return matte(picture, size)
 
 
 def matte(picture: Picture, size: tuple[int, int]) -> Tensor:
@@ -189,17 +200,26 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 def read_style(path: Path, short: int) -> Tensor:
     """A style image as `(1, 3, H, W)`, its short side at `short` pixels."""
-    pixels = read_picture(path).pixels[None]
+    picture = read_picture(path)
+    say_first_alone(path, picture)
+    pixels = picture.pixels[None]
     return resize(pixels, short_side(tuple(pixels.shape[-2:]), short))
 
 
 def list_pictures(folder: Path, suffixes: set[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """Every picture in a folder, flat or nested, sorted by name."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-    )
+    """Every picture in a folder, flat or nested, linked folders too, sorted by name."""
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()  # folders, so that links in a circle end
+    for name, folders, files in os.walk(folder, followlinks=True):
+        status = Path(name).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        paths = (Path(name, file) for file in files if not file.startswith("."))
+        found += (path for path in paths if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(found)
 
 
 def in_order(files: Iterable[Path]) -> list[Path]:

@@ -1,11 +1,15 @@
 """Which photographs are meant, and which files their paintings become."""
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from duostyle_files import MOST_NAME
+
 from .frames_out import NUMBER, is_numbered
 from .images import PICTURE_SUFFIXES, WRITABLE, PictureError, list_pictures
+from .opening import check_regular
 from .video import VIDEO_SUFFIXES
 from .video_out import CONTAINERS
 
@@ -34,6 +38,7 @@ def find_photos(arguments: Sequence[str]) -> dict[Path, Path]:
                 raise PictureError(f"{path}: no pictures or videos in this folder")
             found |= inside
         elif path.exists():
+            check_regular(path)
             found[path] = Path(path.name)
         else:
             matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
@@ -84,7 +89,10 @@ def _name(known: Path, result: str, results: Sequence[str], kind: str | None) ->
     elif suffix not in WRITABLE:
         suffix = ".png"
     label = "" if len(results) == 1 else f"-{result}" if result in BRANCHES else f"-alpha{result}"
-    return known.with_name(f"{known.stem}{label}{suffix}")
+    stem, tail = known.stem, f"{label}{suffix}"
+    while len(os.fsencode(stem + tail)) > MOST_NAME:  # the photograph's own name just fits
+        stem = stem[:-1]
+    return known.with_name(stem + tail)
 
 
 def _check(jobs: dict[Path, Outputs], force: bool) -> None:
@@ -99,7 +107,7 @@ def _check(jobs: dict[Path, Outputs], force: bool) -> None:
             if other != photo:
                 raise PictureError(f"{path}: both {other} and {photo} would be written there")
             there = path.exists()
-            if is_numbered(path):
+            if is_video(photo) and is_numbered(path):
                 pattern = NUMBER.sub("*", glob.escape(path.name))
                 there = any(path.parent.glob(pattern))
             if there and not force:

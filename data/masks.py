@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .images import PictureError, long_side, read_picture, resize, whole_file
+from .images import PictureError, long_side, read_picture, resize, save_image
+from .opening import open_picture
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -43,13 +45,10 @@ def foreground_mask(labels: Tensor, classes: Sequence[int]) -> Tensor:
 
 def read_labels(path: Path) -> Tensor:
     """An index PNG as `(1, H, W)` uint8. Raises PictureError where it is not one."""
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("L", "P"):
-                raise PictureError(f"{path}: labels are 8-bit index images, not {image.mode}")
-            labels = torch.from_numpy(np.array(image))[None]
-    except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError(f"{path}: not a readable label image ({error})") from error
+    with open_picture(path) as image:
+        if image.mode not in ("L", "P"):
+            raise PictureError(f"{path}: labels are 8-bit index images, not {image.mode}")
+        labels = torch.from_numpy(np.array(image))[None]
     if ((labels >= len(VOC_CLASSES)) & (labels != IGNORE)).any():
         raise PictureError(f"{path}: holds indices beyond PASCAL VOC's 21 classes")
     return labels
@@ -82,18 +81,29 @@ def _hub_segmenter(name: str, device: str) -> Segmenter:
     from torchvision.transforms.v2.functional import normalize
 
     builders = {
-        "deeplabv3_resnet101": segmentation.deeplabv3_resnet101,
-        "deeplabv3_mobilenet_v3_large": segmentation.deeplabv3_mobilenet_v3_large,
+        "deeplabv3_resnet101": (
+            segmentation.deeplabv3_resnet101,
+            segmentation.DeepLabV3_ResNet101_Weights.DEFAULT,
+        ),
+        "deeplabv3_mobilenet_v3_large": (
+            segmentation.deeplabv3_mobilenet_v3_large,
+            segmentation.DeepLabV3_MobileNet_V3_Large_Weights.DEFAULT,
+        ),
     }
     if name not in builders:
         raise ValueError(f"no segmentation model '{name}'; known are {', '.join(builders)}, *.onnx")
     try:
-        network = builders[name](weights="DEFAULT").eval().to(device)
-    except OSError as error:
+        build, weights = builders[name]
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise OSError(
             f"{name}: weights cannot be fetched ({error}); "
             "name an ONNX model with --segmenter or made labels with --labels"
         ) from error
+
+    network = build(weights=None, weights_backbone=None, aux_loss=True)
+    network.load_state_dict(state)
+    network = network.eval().to(device)
 
     @torch.inference_mode()
     def segment(picture: Tensor) -> Tensor:
@@ -131,7 +141,6 @@ def make_labels(jobs: Iterable[tuple[Path, Path]], model: str, device: str = "cp
             continue
         segmenter = segmenter or load_segmenter(model, device)
         labels = segment(picture.pixels[None], segmenter)
-        with whole_file(label) as part:
-            Image.fromarray(labels[0, 0].numpy()).save(part, format="PNG")
+        save_image(label, Image.fromarray(labels[0, 0].numpy()))
         made += 1
     return made

@@ -1,5 +1,6 @@
 """Training photographs with their labels: folders, and the endless stream of crops from them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from .images import PictureError, list_pictures, read_picture
 from .masks import IGNORE, foreground_mask, read_labels
 
+TURNED = 0.05  # by which the logarithms of the aspects have to differ: 5 %
 MOST_TRIES = 100  # photographs that may be unusable in a row
 SMALLEST_PHOTO = 64  # pixels; smaller ones are skipped
 
@@ -152,6 +154,11 @@ class PhotoDataset(Dataset[Sample]):
         pixels, labels = read_picture(entry.photo).pixels, read_labels(entry.label)
         if min(pixels.shape[-2:]) < SMALLEST_PHOTO:
             raise PictureError(f"{entry.photo}: smaller than {SMALLEST_PHOTO} pixels")
+        if turned(labels.shape[-2:], pixels.shape[-2:]):
+            raise PictureError(
+                f"{entry.label}: lies across its photograph, which EXIF turns; remove it, "
+                "and it is made again"
+            )
         if labels.shape[-2:] != pixels.shape[-2:]:
             labels = v2.functional.resize(
                 labels, list(pixels.shape[-2:]), v2.InterpolationMode.NEAREST
@@ -178,6 +185,14 @@ class PhotoDataset(Dataset[Sample]):
         wants_empty = torch.rand(()).item() < self.empty_share
         pool = (self.empty if wants_empty else self.full) or self.full or self.empty
         return pool[torch.randint(len(pool), ()).item()]
+
+
+def turned(label: Sequence[int], photo: Sequence[int]) -> bool:
+    """Whether a label of (H, W) fits its photograph of (H, W) better a quarter turned."""
+    (label_height, label_width), (height, width) = label, photo
+    upright = abs(math.log(label_width * height / (label_height * width)))
+    across = abs(math.log(label_width * width / (label_height * height)))
+    return across < upright - TURNED
 
 
 class PositionSampler(Sampler[int]):

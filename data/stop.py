@@ -1,9 +1,29 @@
 """Ctrl-C and SIGTERM as a wish that a loop reads, so that nothing is lost half done."""
 
+import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Self
+
+INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
+
+
+def leave_at_once() -> None:
+    """Let Ctrl-C end the process in one line. For the seconds in which a program is imported."""
+    signal.signal(signal.SIGINT, _leave)
+
+
+def interrupt_as_usual() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again after `leave_at_once`."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    print("stopped; nothing was begun", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)
 
 
 class StopSignal:

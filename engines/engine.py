@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.images import whole_file
+from data.images import sha256
+from duostyle_files import WriteError, printable, write_whole
 from models import Inspection, StyleNetwork, check_inputs
 
 from .graph import Ports, export_graph, open_session
 
 GRAPH_VERSION = 2  # raised when graphs in a cache are not to be used again
+DIGEST = 16  # characters of it in a graph's name
 MOST_SIZES = 4  # of pictures, kept compiled
 AT_ONCE = 4  # frames of a file, each on cores of its own
 BACKENDS = ("torch", "onnx", "openvino")
@@ -146,6 +149,8 @@ class GraphEngine:
         self.at_once = AT_ONCE if backend == "openvino" else 1
         self.fingerprint = fingerprint(network)
         self.runs: dict[Path, Run] = {}
+        self.files: dict[str, Path] = {}  # of the graphs by name
+        self.scratch = tempfile.TemporaryDirectory(prefix="duostyle-")
 
     def __call__(
         self,
@@ -193,16 +198,47 @@ class GraphEngine:
         return self.runs[graph]
 
     def _graph(self, ports: Ports, size: tuple[int, int] | None) -> Path:
-        """The graph's file, exported if it is not there yet."""
+        """The graph's file, exported if it is not there yet, or not as it was written."""
         marks = [self.fingerprint, *ports.inputs(), *ports.outputs(), *["swap"] * ports.swap]
         name = "-".join([*marks, f"{size[1]}x{size[0]}" if size else "any"])
-        path = self.folder / f"{name}.onnx"
-        if not path.exists():
-            what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
-            print(f"making the graph for {what}, once: some seconds", file=sys.stderr)
-            with whole_file(path) as part:
-                export_graph(self.network, part, ports, size)
-        return path
+        if name not in self.files:
+            self.files[name] = find_whole(self.folder, name) or self._export(name, ports, size)
+        return self.files[name]
+
+    def _export(self, name: str, ports: Ports, size: tuple[int, int] | None) -> Path:
+        """Make a graph, and keep it for the next time where the cache can be written."""
+        what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
+        print(f"making the graph for {what}, once: some seconds", file=sys.stderr)
+        path = Path(self.scratch.name) / f"{name}.onnx"
+        export_graph(self.network, path, ports, size)
+        kept = self.folder / f"{name}.{digest_of(path)}.onnx"
+        try:
+            write_whole(kept, path.read_bytes())
+        except WriteError as error:
+            print(f"{printable(str(error))}: made again next time", file=sys.stderr)
+            return path
+        path.unlink()
+        return kept
+
+
+def find_whole(folder: Path, name: str) -> Path | None:
+    """The graph of this name in a cache whose content has the digest that its file is named by.
+
+    Damaged and foreign files are removed where that is allowed.
+    """
+    for path in sorted(folder.glob(f"{name}.*.onnx")):
+        try:
+            if path.name == f"{name}.{digest_of(path)}.onnx":
+                return path
+            path.unlink()
+        except OSError:
+            continue
+    return None
+
+
+def digest_of(path: Path) -> str:
+    """A short digest of a file. Raises OSError where it cannot be read."""
+    return sha256(path)[:DIGEST]
 
 
 def fingerprint(network: StyleNetwork) -> str:

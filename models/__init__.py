@@ -2,14 +2,16 @@
 
 from .checkpoint import (
     CheckpointError,
+    check_finite,
     git_revision,
     load_checkpoint,
+    outline,
     read_header,
     resolve,
     save_checkpoint,
 )
 from .config import MARGIN, SIZES, NetworkConfig
-from .contract import Inspection, Painter, check_inputs
+from .contract import SMALLEST_SIDE, Inspection, Painter, check_inputs
 from .device import (
     PRECISIONS,
     keep_memory,
@@ -28,6 +30,7 @@ __all__ = [
     "PRECISIONS",
     "SIZES",
     "SMALL",
+    "SMALLEST_SIDE",
     "CheckpointError",
     "ConditionalNorm",
     "Inspection",
@@ -36,11 +39,13 @@ __all__ = [
     "Painting",
     "Steadier",
     "StyleNetwork",
+    "check_finite",
     "check_inputs",
     "describe",
     "git_revision",
     "keep_memory",
     "load_checkpoint",
+    "outline",
     "pick_device",
     "pick_precision",
     "pick_training_precision",

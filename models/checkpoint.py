@@ -1,17 +1,18 @@
 """Checkpoints: one safetensors file, its JSON header saying what it is. Nothing is unpickled."""
 
 import json
-import os
 import subprocess
-import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from duostyle_files import write_whole
 
 from .config import NetworkConfig
 from .network import StyleNetwork
@@ -53,7 +54,7 @@ def read_header(path_or_name: str | Path) -> Header:
     try:
         with safe_open(path, framework="pt") as file:
             return _header(path, file.metadata())
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
@@ -61,19 +62,47 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
     """The network of a checkpoint in float32 on `device`, ready to run (`eval`, no gradients).
 
     `path_or_name`: a file, or the bare name of a shipped pair. Raises CheckpointError for a
-    missing, foreign or damaged file.
+    missing, foreign or damaged file, before anything of its sizes is built.
     """
     path = resolve(path_or_name)
     header = read_header(path)
     try:
-        network = StyleNetwork(NetworkConfig(**header["network"]))
+        config = NetworkConfig.read(header["network"])
         with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        network.load_state_dict(state)
+            names = list(file.keys())
+            network = outline(config, {name: file.get_slice(name).get_shape() for name in names})
+            state = {name: file.get_tensor(name).float() for name in names}
+        check_finite(state)
+        network.load_state_dict(state, assign=True)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from error
     network = network.eval().requires_grad_(False)
     return network.to(device, memory_format=torch.channels_last)
+
+
+def outline(config: NetworkConfig, shapes: Mapping[str, Sequence[int]]) -> StyleNetwork:
+    """A network without numbers, on PyTorch's `meta` device.
+
+    `shapes`: of the tensors that it is to hold, by name. Raises ValueError where they are not
+    those of a network of these sizes.
+    """
+    with torch.device("meta"):
+        network = StyleNetwork(config)
+    wanted = {name: list(value.shape) for name, value in network.state_dict().items()}
+    odd = sorted(wanted.keys() ^ shapes.keys())
+    if odd:
+        raise ValueError(f"the tensor {odd[0]} is {'missing' if odd[0] in wanted else 'unknown'}")
+    for name, shape in wanted.items():
+        if list(shapes[name]) != shape:
+            raise ValueError(f"the tensor {name} is {list(shapes[name])} instead of {shape}")
+    return network
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where a tensor holds values that are not finite."""
+    broken = [name for name, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"the tensor {broken[0]} is not finite")
 
 
 def git_revision() -> str:
@@ -94,7 +123,8 @@ def save_checkpoint(
     `training` (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen` (by this
     run) and `earlier` (the same of the run that it started from, or None). Format version and
     network config are added. `state`: weights to write instead of the network's own
-    (an average of them, say). Raises ValueError where a weight does not fit float16.
+    (an average of them, say). Raises ValueError where a weight does not fit float16, OSError where
+    the file cannot be written.
     """
     half = {
         k: v.detach().cpu().half().contiguous() for k, v in (state or network.state_dict()).items()
@@ -103,31 +133,40 @@ def save_checkpoint(
     if broken:
         raise ValueError(f"{path}: not saved, {broken[0]} is not finite in float16")
     full = {"format_version": FORMAT_VERSION, "network": asdict(network.config), **header}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        save_file(half, part, metadata={"duostyle": json.dumps(full)})
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, save(half, metadata={"duostyle": json.dumps(full)}))
 
 
 def _header(path: Path, metadata: dict[str, str] | None) -> Header:
     if not metadata or "duostyle" not in metadata:
         raise CheckpointError(f"{path}: not a Duostyle checkpoint; name one made by train.py")
     header = json.loads(metadata["duostyle"])
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
     version = header.get("format_version")
+    if not isinstance(version, int):
+        raise ValueError("its header names no format")
     if version not in range(OLDEST_READ, FORMAT_VERSION + 1):
         remedy = "train it again" if version in range(OLDEST_READ) else "update Duostyle"
         raise CheckpointError(
             f"{path}: format {version}, this version reads {FORMAT_VERSION}; {remedy}"
         )
+    NetworkConfig.read(header.get("network"))
+    styles = header.get("styles", [])
+    if not isinstance(styles, list) or not all(map(_is_style, styles)):
+        raise ValueError("its list of styles is unreadable")
+    for name in ("training", "objective", "earlier"):
+        if not isinstance(header.get(name) or {}, dict):
+            raise ValueError(f"its {name} is no object")
     return header
+
+
+def _is_style(style: object) -> bool:
+    """Whether an entry of the header names a painting: texts alone."""
+    return isinstance(style, dict) and all(isinstance(value, str) for value in style.values())
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, RecursionError):
+        reason = "its header is nested too deeply"
     return CheckpointError(f"{path}: damaged checkpoint ({reason}); fetch or train it again")

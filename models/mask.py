@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -36,17 +37,26 @@ def pretrained_backbone(weights: Path | None, stride: int = 32) -> nn.Sequential
     """
     if weights is None:
         try:
-            network = mobilenet_v2(weights=MobileNet_V2_Weights.IMAGENET1K_V2).features[:18].eval()
-        except OSError as error:
+            state = MobileNet_V2_Weights.IMAGENET1K_V2.get_state_dict(
+                progress=True, check_hash=True, weights_only=True
+            )
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise OSError(
                 f"MobileNetV2 weights: torchvision's hub is out of reach ({error}); name a file "
                 "with --backbone-weights, or go on from a pair with --init"
             ) from error
+        network = mobilenet_v2(weights=None)
+        network.load_state_dict(state)
+        network = network.features[:18].eval()
         _absorb_imagenet_statistics(network[0][0], network[0][1])
         return _finished(network, stride)
     network = mobilenet_v2(weights=None).features[:18].eval()
     try:
+        if not weights.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(f"{weights}: no such file; name one with --backbone-weights")
         state = {k.removeprefix("features."): v.float() for k, v in load_file(weights).items()}
+        if not all(value.isfinite().all() for value in state.values()):
+            raise ValueError(f"{weights}: holds weights that are not finite; fetch it again")
         network.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

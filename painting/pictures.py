@@ -18,13 +18,19 @@ from data.images import (
     read_mask,
     read_picture,
     resize,
+    say_first_alone,
+    short_side,
     tensor_to_pil,
     write_picture,
 )
 from data.jobs import Outputs, matte_of
-from models import PRECISIONS, Painter
+from models import PRECISIONS, SMALLEST_SIDE, Painter
 
 from .alpha import AlphaCurve
+
+
+class NotFinite(ValueError):
+    """A network's result that holds values that are no numbers."""
 
 
 @torch.inference_mode()
@@ -47,7 +53,7 @@ def stylize(
     styles; `keep_colors`: luminance from the painting, chroma from the photograph; `size`: paint
     with the long side at this many pixels (larger strokes), then enlarge again; `branches`:
     return `foreground`, `background` and `mask` beside `stylized`; `precision`: fp32, bf16, fp16.
-    Raises ValueError where a shape, alpha or precision is off.
+    Raises ValueError where a shape, alpha or precision is off, NotFinite where the weights are.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {precision}")
@@ -55,7 +61,7 @@ def stylize(
         raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
     device, content = network.device, content.float()
     whole = tuple(content.shape[-2:])
-    shown = resize(content, long_side(whole, size) if size else whole).to(device)
+    shown = resize(content, _seen_size(whole, size)).to(device)
     shown = shown.contiguous(memory_format=torch.channels_last)
     if mask is not None:
         mask = resize(mask, tuple(shown.shape[-2:])).to(device)
@@ -66,10 +72,20 @@ def stylize(
         else:
             results = {"stylized": network(shown, alpha, mask, swap)}
     results = {k: resize(v.float(), whole).to(content.device) for k, v in results.items()}
+    if not results["stylized"].isfinite().all():
+        raise NotFinite(f"paints no numbers in {precision}; try --precision fp32 or train again")
     if keep_colors:
         painted = results.keys() - {"mask"}
         results |= {k: keep_chroma(results[k], content) for k in painted}
     return results
+
+
+def _seen_size(whole: tuple[int, int], size: int | None) -> tuple[int, int]:
+    """The size that is painted: the long side at `size`, the short one as long as is taken."""
+    if size is None:
+        return whole
+    seen = long_side(whole, size)
+    return seen if min(seen) >= SMALLEST_SIDE else short_side(whole, SMALLEST_SIDE)
 
 
 def stylize_image(
@@ -96,6 +112,7 @@ def paint_picture(
     if any(isinstance(alpha, AlphaCurve) for alpha in args.alpha):
         raise PictureError(f"{photo}: alpha can change over a video only, not in a picture")
     picture = read_picture(photo)
+    say_first_alone(photo, picture)
     content = picture.pixels[None]
     size = tuple(content.shape[-2:])
     mask = None

@@ -58,8 +58,11 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     Image.new("L", (8, 8), 77).save(path)
     with pytest.raises(PictureError, match="beyond PASCAL VOC's 21 classes"):
         read_labels(path)
-    with pytest.raises(PictureError, match="not a readable label"):
+    with pytest.raises(PictureError, match=r"none\.png: no such file"):
         read_labels(tmp_path / "none.png")
+    path.write_bytes(b"no label")
+    with pytest.raises(PictureError, match=r"label\.png: not a readable picture"):
+        read_labels(path)
 
 
 def test_unknown_segmenters_are_named(tmp_path: Path) -> None:
@@ -75,13 +78,14 @@ def test_unknown_segmenters_are_named(tmp_path: Path) -> None:
 def test_torchvision_deeplab_is_run_with_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import segmentation
 
-    def untrained(weights: str) -> torch.nn.Module:
-        assert weights == "DEFAULT"
+    def untrained(url: str, **options: object) -> dict[str, torch.Tensor]:
+        assert "deeplabv3_mobilenet_v3_large" in url
+        assert options["weights_only"] and options["check_hash"]  # nothing is unpickled
         torch.manual_seed(0)
-        return build(weights=None, weights_backbone=None)
+        build = segmentation.deeplabv3_mobilenet_v3_large
+        return build(weights=None, weights_backbone=None, aux_loss=True).state_dict()
 
-    build = segmentation.deeplabv3_mobilenet_v3_large
-    monkeypatch.setattr(segmentation, "deeplabv3_mobilenet_v3_large", untrained)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", untrained)
     labels = segment(torch.rand(1, 3, 40, 64), load_segmenter("deeplabv3_mobilenet_v3_large"))
     assert labels.shape == (1, 1, 40, 64) and labels.dtype == torch.uint8
     assert labels.max() < 21

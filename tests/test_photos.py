@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from data.hub import fetch_hub_photos
 from data.images import PictureError
 from data.photos import PhotoDataset, PositionSampler, label_jobs
+from tests.test_files import full_disk
 
 
 def make(folders: tuple[Path, Path], **changes) -> PhotoDataset:
@@ -211,3 +212,60 @@ def test_a_hub_out_of_reach_is_one_line(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(OSError, match=r"a/b: cannot be read from the hub \(no route\); name a"):
         fetch_hub_photos("a/b", tmp_path / "x", 1, 0)
+
+
+def test_labels_of_a_turned_photograph_are_noticed(tmp_path: Path) -> None:
+    for kind in ("photos", "labels"):
+        (tmp_path / kind).mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise = Image.effect_noise((120, 80), 80).convert("RGB")
+    noise.save(tmp_path / "photos" / "a.jpg", exif=exif)  # 80x120 to see
+    Image.new("L", (120, 80), 15).save(tmp_path / "labels" / "a.png")  # made before it was turned
+    with pytest.raises(PictureError, match=r"a\.png: lies across its photograph"):
+        make((tmp_path / "photos", tmp_path / "labels"))[0]
+    Image.new("L", (40, 60), 15).save(tmp_path / "labels" / "a.png")  # smaller, and upright
+    assert make((tmp_path / "photos", tmp_path / "labels"))[0].photo_mask.min() == 1
+
+
+def test_workers_can_be_spawned(photo_folder: tuple[Path, Path]) -> None:
+    # As on Windows and macOS, where nothing is inherited.
+    from training.build import _leave_signals_to_the_run
+
+    dataset = make(photo_folder)
+    loader = DataLoader(
+        dataset,
+        4,
+        sampler=PositionSampler(0, 4, 4),
+        num_workers=1,
+        multiprocessing_context="spawn",
+        worker_init_fn=_leave_signals_to_the_run,
+    )
+    (batch,) = loader
+    alone = next(iter(DataLoader(dataset, 4, sampler=PositionSampler(0, 4, 4))))
+    assert torch.equal(batch.photo, alone.photo)
+
+
+def test_workers_pass_over_interrupts_without_process_groups(monkeypatch) -> None:
+    import signal
+
+    from training import build
+
+    heard = {}
+    monkeypatch.delattr("os.setpgrp")
+    monkeypatch.setattr(signal, "signal", lambda number, handler: heard.update({number: handler}))
+    build._leave_signals_to_the_run(0)
+    assert heard == {signal.SIGINT: signal.SIG_IGN}
+
+
+def test_a_full_disk_is_no_corrupt_photograph(tmp_path: Path, monkeypatch) -> None:
+    from data import hub
+
+    raw = tmp_path / "a.png"
+    Image.effect_noise((64, 64), 80).convert("RGB").save(raw)
+    monkeypatch.setattr(hub, "_stream", lambda *_: iter([b"corrupt", raw.read_bytes()]))
+    with full_disk(50), pytest.raises(PictureError, match=r"\.jpg: cannot be written"):
+        fetch_hub_photos("a/b", tmp_path / "kept", 1, 0)
+    assert not list((tmp_path / "kept").iterdir())
+    assert fetch_hub_photos("a/b", tmp_path / "kept", 1, 0)
+    assert len(list((tmp_path / "kept").glob("*.jpg"))) == 1

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -109,7 +110,8 @@ def page(browser, address):
 
 @contextmanager
 def opened(browser, address: str):
-    context = browser.new_context()
+    # Playwright waits by `eval`, which the page's policy forbids.
+    context = browser.new_context(bypass_csp=True)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     complaints = []
@@ -371,7 +373,7 @@ def test_page_works_without_network_once_loaded(browser, address) -> None:
 
 
 def test_models_that_cannot_be_had_are_said_so(browser, address) -> None:
-    context = browser.new_context(service_workers="block")
+    context = browser.new_context(service_workers="block", bypass_csp=True)
     page = context.new_page()
     page.route("**/*.onnx", lambda route: route.abort())
     page.goto(address)
@@ -412,7 +414,7 @@ def test_page_is_small() -> None:
 
 
 def test_asks_nobody_else(browser, address) -> None:
-    context = browser.new_context()
+    context = browser.new_context(bypass_csp=True)
     asked = []
     context.on("request", lambda request: asked.append(request.url))
     page = context.new_page()
@@ -423,9 +425,22 @@ def test_asks_nobody_else(browser, address) -> None:
     assert all(url.startswith((address, "blob:", "data:")) for url in asked)
 
 
+def test_paints_under_its_own_policy(browser, address) -> None:
+    page = browser.new_page()
+    complaints = []
+    page.on("console", lambda line: line.type == "error" and complaints.append(line.text))
+    page.goto(address)
+    began = time.monotonic()
+    while not page.evaluate("Number(document.body.dataset.painted)"):
+        assert time.monotonic() - began < PATIENCE / 1000, complaints
+        page.wait_for_timeout(200)
+    assert not complaints
+    page.close()
+
+
 def test_pace_keeps_up(browser) -> None:
     with serve(WEB) as url:
-        page = browser.new_page()
+        page = browser.new_page(bypass_csp=True)
         page.goto(f"{url}package.json")  # any page of that origin
         run = """async ([milliseconds, frames, side]) => {
           const { Pace } = await import("/src/pace.js");

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,8 +100,14 @@ def build_loader(
 
 
 def _leave_signals_to_the_run(_: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM reach a process group: let the workers be none of it."""
-    os.setpgrp()
+    """Ctrl-C and a scheduler's SIGTERM reach a process group: let the workers be none of it.
+
+    On Windows, which has no such groups, they pass over Ctrl-C; SIGTERM goes to one process there.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Tensor]:

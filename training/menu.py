@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from duostyle_files import write_whole
+
 from .settings import TrainConfig
+
+CONFIG_FILE = "config.json"
+MOST_BYTES = 1_000_000  # of a file with settings
 
 
 def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
@@ -43,36 +48,38 @@ def parse(argv: Sequence[str] | None) -> tuple[TrainConfig, argparse.Namespace]:
     config = replace(base, **{f.name: getattr(args, f.name) for f in fields(TrainConfig)})
     if run:
         config = replace(config, output=run)
-    config.check()
+    try:
+        config.check()
+    except ValueError as error:
+        source = Path(run) / CONFIG_FILE if run else file
+        raise ValueError(f"{error} (settings: {source})" if source else str(error)) from None
     return config, args
 
 
 def load_run(run: Path) -> TrainConfig:
     """The settings of an earlier run. Raises ValueError where the folder holds none."""
-    path = run / "config.json"
-    if not path.exists():
-        raise ValueError(f"{run}: no run to resume (config.json is missing)")
+    path = run / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(f"{run}: no run to resume ({CONFIG_FILE} is missing)")
     return load_file(path)
 
 
 def load_file(path: Path) -> TrainConfig:
     """Settings from a JSON file, all of them or some. Raises ValueError for an unusable one."""
     try:
-        config = TrainConfig(**json.loads(path.read_text()))
-        for f in fields(TrainConfig):
-            value = getattr(config, f.name)
-            if not isinstance(value, (int, float) if f.type is float else f.type):
-                raise TypeError(f"{f.name} must be {f.type.__name__}, not {value!r}")
-        return config
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        return TrainConfig.read(json.loads(path.read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError, RecursionError) as error:
+        nested = isinstance(error, RecursionError)
         reason = error.strerror if isinstance(error, OSError) else error
+        reason = "it is nested too deeply" if nested else reason
         raise ValueError(f"{path}: no settings, or of another version ({reason})") from error
 
 
 def save(config: TrainConfig) -> None:
-    """Write config.json into the run's folder."""
-    folder = Path(config.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / ".config.json.part"
-    part.write_text(json.dumps(asdict(config), indent=2) + "\n")
-    part.replace(folder / "config.json")
+    """Write config.json into the run's folder. Raises OSError where it cannot be written."""
+    text = json.dumps(asdict(config), indent=2) + "\n"
+    write_whole(Path(config.output) / CONFIG_FILE, text.encode())

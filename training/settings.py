@@ -1,9 +1,12 @@
 """Every setting of a training run, with unit and meaning: the one source of the command line."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from losses import ObjectiveWeights
+from models.config import LIMITS
 
 _WEIGHTS = ObjectiveWeights()
 COUNTS = {  # least values
@@ -14,6 +17,14 @@ COUNTS = {  # least values
     **dict.fromkeys(("photo_size", "style_size"), 32),
 }
 WEIGHTS = [f.name for f in fields(_WEIGHTS) if f.name.endswith("_weight")]
+NOT_NEGATIVE = [*WEIGHTS, "learning_rate", "gradient_clip", "checkpoint_minutes"]
+MOST = {  # greatest values
+    **dict.fromkeys(("photo_size", "style_size", "crop_size", "late_crop_size"), 8192),
+    "workers": 256,
+    "mask_size": LIMITS["mask_size"][1],
+}
+MOST_SHOWN = 60  # characters of a value in an error
+MOST_NUMBER = 2**31  # of all other whole numbers
 SHARES = {  # greatest values
     "alpha_ends": 0.5,
     **dict.fromkeys(("empty_share", "exchange_share", "late_share", "photo_share"), 1),
@@ -187,17 +198,60 @@ class TrainConfig:
             **{f.name: getattr(self, f.name) for f in fields(_WEIGHTS) if hasattr(self, f.name)}
         )
 
+    @classmethod
+    def read(cls, values: object) -> Self:
+        """Settings that a file holds as JSON, all of them or some.
+
+        Raises ValueError, in one line, for an unknown name, another type or an unusable value.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError("it holds no object with settings")
+        known = {f.name: f.type for f in fields(cls)}
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise ValueError(f"there is no setting {unknown[0]!r}")
+        for name, value in values.items():
+            kind = known[name]
+            right = isinstance(value, (int, float) if kind is float else kind)
+            if not right or (isinstance(value, bool) and kind is not bool):
+                raise ValueError(f"{name} must be {kind.__name__}, not {_short(value)}")
+        config = cls(**values)
+        config.check_values()
+        return config
+
+    def check_values(self) -> None:
+        """Raise ValueError, in one line, for a setting that is unusable whatever the others are."""
+        for f in fields(self):
+            flag, value = f"--{f.name.replace('_', '-')}", getattr(self, f.name)
+            choices = f.metadata["options"].get("choices", (value,))
+            if value not in choices:
+                known = ", ".join(map(str, choices))
+                raise ValueError(f"{flag} {_short(value)}: is none of {known}")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{flag} {_short(value)}: names no file")
+            if f.type is int and not -MOST_NUMBER < value <= MOST.get(f.name, MOST_NUMBER - 1):
+                raise ValueError(f"{flag} must be at most {MOST.get(f.name, MOST_NUMBER - 1)}")
+            # Whole numbers beyond all floats are compared before they are converted.
+            if f.type is float and not (abs(value) < 2**1000 and math.isfinite(value)):
+                raise ValueError(f"{flag} must be a finite number")
+        for name, least in COUNTS.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
+        for name in NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be a number of 0 or more")
+        for name, top in SHARES.items():
+            if not 0 <= getattr(self, name) <= top:
+                raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")
+        if self.mask_size and self.mask_size < LIMITS["mask_size"][0]:
+            raise ValueError(f"--mask-size must be at least {LIMITS['mask_size'][0]}, or 0")
+
     def check(self) -> None:
         """Raise ValueError, in one line, for a setting that cannot be trained with."""
         for name in () if self.styles else ("foreground_style", "background_style"):
             if not getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')} is missing: name a painting")
-        for name, least in COUNTS.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
-        for name in WEIGHTS:
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name.replace('_', '-')} must be a number of 0 or more")
+        self.check_values()
         if self.style_size < 32 * self.vgg_downscale:
             raise ValueError("--style-size must be at least 32 times --vgg-downscale")
         if not 0 < self.norm_rate < float("inf"):
@@ -222,12 +276,15 @@ class TrainConfig:
                 raise ValueError(
                     f"--{name.replace('_', '-')} must be at least 16 times --vgg-downscale"
                 )
-        for name, top in SHARES.items():
-            if not 0 <= getattr(self, name) <= top:
-                raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")
         if self.head_weights and not (self.backbone_weights or self.init):
             raise ValueError("--head-weights fits DeepLab's backbone: name --backbone-weights too")
         if not 0 <= self.alpha_low <= self.alpha_high <= 1:
             raise ValueError("--alpha-low and --alpha-high must rise and lie in 0..1")
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError("--precision fp16 needs a GPU; use bf16 or fp32")
+
+
+def _short(value: object) -> str:
+    """A value as an error shows it."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -8,12 +8,21 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from models import NetworkConfig, StyleNetwork
+from duostyle_files import write_whole
+from models import NetworkConfig, StyleNetwork, check_finite, outline
 
-STATE_FILE = "state.safetensors"
+STATE_FILE, MODEL_FILE = "state.safetensors", "model.safetensors"
+PROGRESS = {  # what a state says of itself, by type
+    "step": int,
+    "pictures": int,
+    "scaler": dict,
+    "network": dict,
+    "earlier": (dict, type(None)),
+}
+MOST_COUNT = 2**48  # of steps or pictures
 
 
 class Average:
@@ -55,10 +64,9 @@ def save_state(
         "network": asdict(network.config),
         "earlier": earlier,
     }
-    part = folder / f".{STATE_FILE}.part"
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    save_file(tensors, part, metadata={"progress": json.dumps(progress)})
-    part.replace(folder / STATE_FILE)
+    data = save(tensors, metadata={"progress": json.dumps(progress)})
+    write_whole(folder / STATE_FILE, data)
 
 
 def load_state(
@@ -75,22 +83,44 @@ def load_state(
     progress, tensors = _read(folder)
     try:
         network.load_state_dict(_under("network.", tensors))
-    except RuntimeError as error:
-        raise ValueError(f"{folder / STATE_FILE}: of another network ({error})") from error
-    for name, value in _under("average.", tensors).items():
+        _load_average(average, _under("average.", tensors))
+        _load_optimizers(network, optimizers, _under("optimizer.", tensors))
+        scaler.load_state_dict(progress["scaler"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{folder / STATE_FILE}: of another network ({reason})") from error
+    return progress["step"], progress["pictures"]
+
+
+def _load_average(average: Average, tensors: dict[str, Tensor]) -> None:
+    odd = sorted(tensors.keys() ^ average.weights.keys())
+    if odd:
+        raise ValueError(f"the average of {odd[0]} is missing or unknown")
+    for name, value in tensors.items():
+        if value.shape != average.weights[name].shape:
+            raise ValueError(f"the average of {name} has another shape")
         average.weights[name].copy_(value)
+
+
+def _load_optimizers(
+    network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
+) -> None:
     moments: dict[str, dict[str, Tensor]] = {}
-    for name, value in _under("optimizer.", tensors).items():
+    for name, value in tensors.items():
         key, _, parameter = name.partition(".")
         moments.setdefault(parameter, {})[key] = value
     names = {parameter: name for name, parameter in network.named_parameters()}
     for optimizer in optimizers:
         groups = optimizer.state_dict()["param_groups"]
-        held = [names[p] for group in optimizer.param_groups for p in group["params"]]
-        slots = {index: moments[name] for index, name in enumerate(held) if name in moments}
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        slots = {i: moments[names[p]] for i, p in enumerate(parameters) if names[p] in moments}
+        if len({frozenset(slot) for slot in slots.values()}) > 1:
+            raise ValueError("a part of the optimizer's state is missing")
+        for index, slot in slots.items():
+            shape = parameters[index].shape
+            if any(value.dim() and value.shape != shape for value in slot.values()):
+                raise ValueError(f"the optimizer's state of {names[parameters[index]]}: its shape")
         optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    scaler.load_state_dict(progress["scaler"])
-    return progress["step"], progress["pictures"]
 
 
 def restore_network(folder: Path) -> tuple[StyleNetwork, dict[str, Any] | None]:
@@ -99,24 +129,44 @@ def restore_network(folder: Path) -> tuple[StyleNetwork, dict[str, Any] | None]:
     Raises ValueError as `load_state` does.
     """
     progress, tensors = _read(folder)
+    state = _under("network.", tensors)
     try:
-        network = StyleNetwork(NetworkConfig(**progress["network"]))
-        network.load_state_dict(_under("network.", tensors))
-        return network, progress["earlier"]
-    except (KeyError, TypeError, RuntimeError) as error:
+        config = NetworkConfig.read(progress["network"])
+        outline(config, {name: value.shape for name, value in state.items()})
+        network = StyleNetwork(config)
+        network.load_state_dict(state)
+    except (ValueError, RuntimeError) as error:
         raise ValueError(f"{folder / STATE_FILE}: of another version ({error})") from error
+    return network, progress["earlier"]
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     path = folder / STATE_FILE
+    if not path.is_file():
+        raise ValueError(f"{path}: missing; this run made no checkpoint yet")
     try:
         with safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            return progress, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise ValueError(f"{path}: missing; this run made no checkpoint yet") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error})") from error
+            progress = _progress(file.metadata())
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        check_finite(tensors)
+        return progress, tensors
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        remedy = f"start again, from {MODEL_FILE} by --init if it is whole"
+        raise ValueError(f"{path}: damaged ({error}); {remedy}") from error
+
+
+def _progress(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """What a state says of itself. Raises ValueError where a part is missing or of another type."""
+    progress = json.loads((metadata or {}).get("progress", "null"))
+    if not isinstance(progress, dict):
+        raise ValueError("it says nothing of a run")
+    for name, kinds in PROGRESS.items():
+        value = progress.get(name)
+        if name not in progress or not isinstance(value, kinds) or isinstance(value, bool):
+            raise ValueError(f"{name} is missing or unreadable")
+        if isinstance(value, int) and not 0 <= value < MOST_COUNT:
+            raise ValueError(f"{name} is out of range")
+    return progress
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ WEB = Path(__file__).resolve().parent
 ROOT = WEB.parent
 sys.path.insert(0, str(ROOT))
 
-from data.images import whole_file  # noqa: E402
+from data.images import save_image, whole_file  # noqa: E402
 from engines.browser import for_browsers  # noqa: E402
 from engines.graph import Ports, export_graph  # noqa: E402
 from models import (  # noqa: E402
@@ -37,14 +37,14 @@ def export_part(name: str, part: str, folder: Path) -> str:
     export_graph(load_checkpoint(name), scratch, PARTS[part])
     for_browsers(scratch)
     digest = hashlib.sha256(scratch.read_bytes()).hexdigest()[:8]
-    return scratch.rename(folder / f"{name}-{part}.{digest}.onnx").name
+    return scratch.replace(folder / f"{name}-{part}.{digest}.onnx").name
 
 
 def thumbnail(painting: Path, folder: Path) -> str:
     """Write a small picture of a painting; returns its file's name."""
     path = folder / f"{painting.stem}.jpg"
-    with Image.open(painting) as image, whole_file(path) as part:
-        ImageOps.fit(image.convert("RGB"), THUMBNAIL).save(part, format="JPEG", quality=80)
+    with Image.open(painting) as image:
+        save_image(path, ImageOps.fit(image.convert("RGB"), THUMBNAIL), quality=80)
     return path.name
 
 

@@ -42,7 +42,7 @@ def measure(chromium: str, width: int, height: int, seconds: float) -> float:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
         )
-        page = browser.new_page()
+        page = browser.new_page(bypass_csp=True)
         page.goto(f"http://localhost:{server.server_port}/?side={(width * height) ** 0.5}")
         page.wait_for_function(f"{COUNT} > 0")
         page.click("#camera")

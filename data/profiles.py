@@ -1,0 +1,76 @@
+"""Pillow images of any mode and colour space as 8-bit sRGB, which the networks know."""
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+GREY_MODES, CMYK_MODES = ("1", "L", "LA", "La"), ("CMYK",)
+SRGB_TOLERANCE = 2  # of 255, by which a profile that is as good as sRGB may differ
+GRID = 6  # samples of each channel
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
+    """An 8-bit RGB image in sRGB, and the profile where it still describes it.
+
+    `profile`: ICC, as embedded; a damaged one, or one of another kind of colours, is left out.
+    Raises ValueError where a float picture holds values that are no numbers.
+    """
+    if image.mode in DEEP_MODES:
+        return _deep_to_rgb(image), None
+    kind = _kind(image)
+    if not profile or _space(profile) != kind:
+        return image.convert("RGB"), None
+    if kind == "RGB" and is_srgb(profile):
+        return image.convert("RGB"), profile
+    plain = image.convert({"GRAY": "L"}.get(kind, kind))
+    try:
+        return _convert(plain, profile), None
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return plain.convert("RGB"), None
+
+
+def _kind(image: Image.Image) -> str:
+    """The ICC colour space that a profile of this image has to describe."""
+    return "CMYK" if image.mode in CMYK_MODES else "GRAY" if image.mode in GREY_MODES else "RGB"
+
+
+@lru_cache(maxsize=8)
+def _space(profile: bytes) -> str:
+    """The colour space that a profile describes; empty for a damaged one."""
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return ""
+
+
+@lru_cache(maxsize=8)
+def is_srgb(profile: bytes) -> bool:
+    """Whether a readable RGB profile shows every colour as sRGB does."""
+    steps = np.linspace(0, 255, GRID).round().astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(GRID, -1, 3)
+    try:
+        shown = np.asarray(_convert(Image.fromarray(colours), profile), dtype=int)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+    return bool(np.abs(shown - colours).max() <= SRGB_TOLERANCE)
+
+
+def _convert(image: Image.Image, profile: bytes) -> Image.Image:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    return ImageCms.profileToProfile(
+        image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+
+
+def _deep_to_rgb(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or floats. 16 bits span 0..65535, floats 0..1 or what they reach."""
+    values = np.asarray(image, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds values that are no numbers; save it with 8 or 16 bits")
+    most = float(values.max(initial=0))
+    usual = 1.0 if image.mode == "F" else 65535.0
+    scaled = values / max(most, usual) * 255
+    return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8)).convert("RGB")

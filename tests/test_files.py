@@ -1,0 +1,99 @@
+"""Whole files or none: full disks, killed writers, long names; names fit to print."""
+
+import multiprocessing
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from data.images import Picture, PictureError, save_image, write_picture
+from data.masks import make_labels
+from duostyle_files import MOST_NAME, WriteError, printable, whole_file, write_whole
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """No file of this process may grow beyond `room` bytes meanwhile."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_a_full_disk_leaves_what_was_there(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"mine")
+    with full_disk(1000), pytest.raises(PictureError, match=rf"a\{suffix}: cannot be written"):
+        write_picture(path, Picture(torch.rand(3, 64, 64)))
+    assert path.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [path]
+
+
+def test_labels_on_a_full_disk_are_no_labels(brightness_model: Path, tmp_path: Path) -> None:
+    photo, label = tmp_path / "a.png", tmp_path / "labels" / "a.png"
+    save_image(photo, Image.effect_noise((64, 64), 80).convert("RGB"))
+    with full_disk(20), pytest.raises(PictureError, match=r"a\.png: cannot be written"):
+        make_labels([(photo, label)], str(brightness_model))
+    assert not list(label.parent.iterdir())
+
+
+def test_what_a_killed_writer_left_is_taken_over(tmp_path: Path) -> None:
+    def die(path: Path) -> None:
+        with whole_file(path) as part:
+            part.write_bytes(b"half")
+            os._exit(0)
+
+    path = tmp_path / "a.png"
+    writer = multiprocessing.get_context("fork").Process(target=die, args=(path,))
+    writer.start()
+    writer.join()
+    assert [p.suffix for p in tmp_path.iterdir()] == [".part"]
+    write_whole(path, b"whole")
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"whole"
+
+
+def test_two_writers_at_once_do_not_meet(tmp_path: Path) -> None:
+    path, begun, go_on = tmp_path / "a.txt", threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        with whole_file(path) as part:
+            part.write_bytes(b"first")
+            begun.set()
+            go_on.wait(10)
+
+    thread = threading.Thread(target=slowly)
+    thread.start()
+    assert begun.wait(10)
+    write_whole(path, b"second")
+    assert path.read_bytes() == b"second"
+    go_on.set()
+    thread.join()
+    assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_names_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * (MOST_NAME // 2 - 2) + ".png")
+    write_whole(path, b"1")
+    assert path.read_bytes() == b"1" and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(WriteError, match="cannot be written"):
+        write_whole(tmp_path / ("a" * (MOST_NAME + 1)), b"1")
+
+
+def test_files_are_as_readable_as_their_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "neighbour").touch()
+    write_whole(tmp_path / "a", b"1")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("neighbour", "a")}
+    assert len(modes) == 1
+
+
+def test_control_characters_are_printed_escaped() -> None:
+    assert printable("a\nb\x1b[31m\u2028\udcff ä 猫") == r"a\nb\x1b[31m\u2028\udcff ä 猫"

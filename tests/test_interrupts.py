@@ -1,0 +1,104 @@
+"""Ctrl-C and kills while programs start, label and train: nothing lost, no traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import export
+import infer
+import train
+from data.stop import INTERRUPTED
+from tests.conftest import ROOT
+from tests.test_train import backbone_file, command  # noqa: F401
+
+
+@pytest.mark.parametrize("program", ["infer.py", "train.py", "export.py", "evaluate.py"])
+def test_ctrl_c_while_a_program_is_imported(program: str) -> None:
+    code = (
+        "import runpy, sys, threading, time, signal, os\n"
+        "def stop():\n"
+        "    while 'torch' not in sys.modules: time.sleep(0.001)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=stop, daemon=True).start()\n"
+        f"sys.argv = ['{program}', '--help']\n"
+        f"runpy.run_path('{program}', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert done.stderr.splitlines() == ["stopped; nothing was begun"]
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_before_the_first_step(command, monkeypatch, capsys) -> None:  # noqa: F811
+    for part in ("training.build.prepare_data", "training.build.build_network"):
+        with monkeypatch.context() as patch:
+            patch.setattr(part, interrupt)
+            assert train.main(command("run")) == INTERRUPTED
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("stopped before the first step")
+
+
+def test_ctrl_c_while_a_checkpoint_is_loaded_or_exported(
+    checkpoint: Path, astronaut: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(infer, "open_painter", interrupt)
+    argv = ["-o", str(tmp_path / "o.png"), "--checkpoint", str(checkpoint)]
+    assert infer.main([str(astronaut), *argv]) == INTERRUPTED
+    monkeypatch.setattr(export, "export_graph", interrupt)
+    assert export.main([str(checkpoint), "-o", str(tmp_path / "o.onnx")]) == INTERRUPTED
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(";")[0] for line in lines] == ["stopped", "stopped"]
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
+
+
+def test_kills_while_labels_are_made_leave_whole_labels(
+    brightness_model: Path, tmp_path: Path
+) -> None:
+    photos, labels = tmp_path / "photos", tmp_path / "labels"
+    photos.mkdir()
+    for number in range(12):
+        Image.effect_noise((40, 40), 80).convert("RGB").save(photos / f"{number}.png")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from data.masks import make_labels\n"
+        "from data.photos import label_jobs\n"
+        "entries = label_jobs(*map(Path, sys.argv[1:3]))\n"
+        "make_labels([(e.photo, e.label) for e in entries], sys.argv[3])\n"
+    )
+    argv = [sys.executable, "-c", code, str(photos), str(labels), str(brightness_model)]
+    for wanted in (2, 5):
+        process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(list(labels.glob("[0-9]*.png"))) < wanted:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 0
+    assert sorted(path.name for path in labels.iterdir()) == sorted(f"{n}.png" for n in range(12))
+    for path in labels.iterdir():
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_interrupts_are_heard_as_usual_once_a_program_runs() -> None:
+    from data.stop import interrupt_as_usual, leave_at_once
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        leave_at_once()
+        interrupt_as_usual()
+        with pytest.raises(KeyboardInterrupt):
+            threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
