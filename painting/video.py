@@ -79,9 +79,12 @@ def paint_video(
     began = time.perf_counter()
     with StopSignal() as stop, ExitStack() as stack:
         reader = stack.enter_context(VideoReader(source, start, duration))
-        mattes = mask_frames(mask, reader) if mask else None
+        mattes = mask_frames(mask, reader, report.notes) if mask else None
         writers = [
-            open_writer(path, reader, encoding or Encoding(), stack) for path, _ in results.values()
+            open_writer(
+                path, reader, encoding or Encoding(), stack, reader.has_alpha and name != "mask"
+            )
+            for name, (path, _) in results.items()
         ]
         report.notes += unswept(reader, [alpha for _, alpha in results.values()])
         painter = FramePainter(network, results, reader, mattes, steady, options)

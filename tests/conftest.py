@@ -18,7 +18,7 @@ from models import NetworkConfig, StyleNetwork, save_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-TINY = NetworkConfig(width=4, shared_blocks=1, branch_blocks=1, mask_size=97)
+TINY = NetworkConfig(width=4, branch_blocks=1, mask_size=97)
 
 
 @pytest.fixture(scope="session")
