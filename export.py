@@ -1,5 +1,10 @@
 """A checkpoint as an ONNX model that checks itself: `python export.py --help`."""
 
+from data.stop import INTERRUPTED, hear_interrupts, quiet_start
+
+if __name__ == "__main__":
+    quiet_start("export.py")  # before the imports that take seconds
+
 import argparse
 import re
 import sys
@@ -79,6 +84,16 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    try:
+        hear_interrupts()
+        return run(argv)
+    except KeyboardInterrupt:
+        print("export.py: stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """As of `main`; raises KeyboardInterrupt after Ctrl-C, with nothing written."""
     args = parser().parse_args(argv)
     path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}.onnx"
     try:

@@ -129,7 +129,8 @@ def open_writer(
 ) -> Writer:
     """What a name's suffix asks for; the file takes its place when `stack` ends well.
 
-    `alpha`: keep the frames' alpha channel where the format has one. Raises PictureError where it cannot be written.
+    `alpha`: keep the frames' alpha channel where the format has one.
+    Raises PictureError where it cannot be written.
     """
     if is_numbered(path):
         return FrameWriter(path, alpha)

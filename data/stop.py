@@ -1,19 +1,32 @@
 """Ctrl-C and SIGTERM as a wish that a loop reads, so that nothing is lost half done."""
 
+import os
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Self
+
+INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM before there was anything to keep."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class StopSignal:
     """Within its block, Ctrl-C and SIGTERM are noted in `number`; asked twice, they act at once.
 
+    Until `begun` is set there is nothing to keep, and they raise Stopped at once.
     Only the main thread hears signals: in another one, nothing is noted.
     """
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, begun: bool = True) -> None:
+        self.number, self.begun = 0, begun
 
     def __enter__(self) -> Self:
         heard = threading.current_thread() is threading.main_thread()
@@ -30,3 +43,24 @@ class StopSignal:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.number = number
+        if not self.begun:
+            raise Stopped(number)
+
+
+def quiet_start(name: str) -> None:
+    """Let Ctrl-C end a command in one line while its modules are imported.
+
+    Called first of all; `hear_interrupts` ends it. `name`: of the command.
+    """
+
+    def end(*_: object) -> None:
+        print(f"{name}: stopped", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # an import that is cut off could not be cleaned up
+
+    signal.signal(signal.SIGINT, end)
+
+
+def hear_interrupts() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt, as usual."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,7 +14,7 @@ from av.stream import Disposition
 from .clock import Clock
 from .images import PictureError
 from .interlacing import Deinterlacer
-from .orientation import Orientation, read_orientation
+from .orientation import read_orientation
 from .timeline import Timeline, may_jump
 from .video_color import read_color
 
