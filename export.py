@@ -1,6 +1,6 @@
 """A checkpoint as an ONNX model that checks itself: `python export.py --help`."""
 
-from data.stop import INTERRUPTED, hear_interrupts, quiet_start
+from data.stop import INTERRUPTED, hear_interrupts, leave, quiet_start
 
 if __name__ == "__main__":
     quiet_start("export.py")  # before the imports that take seconds
@@ -108,4 +108,4 @@ def run(argv: Sequence[str] | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

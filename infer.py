@@ -1,6 +1,6 @@
 """Stylize in one forward pass: `stylize_image`, `stylize_video`, and the command line."""
 
-from data.stop import INTERRUPTED, Stopped, hear_interrupts, quiet_start
+from data.stop import INTERRUPTED, Stopped, hear_interrupts, leave, quiet_start
 
 if __name__ == "__main__":
     quiet_start("infer.py")  # before the imports that take seconds
@@ -234,4 +234,4 @@ def _one_line(photo: Path, error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

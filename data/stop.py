@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Self
+from typing import NoReturn, Self
 
 INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
 
@@ -58,6 +58,15 @@ def quiet_start(name: str) -> None:
         os._exit(INTERRUPTED)  # an import that is cut off could not be cleaned up
 
     signal.signal(signal.SIGINT, end)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; after a signal without tearing down what was half imported or made."""
+    if code > 128:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def hear_interrupts() -> None:

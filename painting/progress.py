@@ -44,5 +44,5 @@ class Progress:
 
     def close(self) -> None:
         """No more."""
-        if self.bar:
+        if self.bar is not None:
             self.bar.close()
