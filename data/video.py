@@ -308,10 +308,13 @@ def _main_stream(container: av.container.InputContainer, path: Path) -> av.Video
     Raises PictureError where there is none.
     """
     films = [s for s in container.streams.video if not s.disposition & COVERS]
-    if films:
+    known = [stream for stream in films if stream.codec_context]
+    if known:
         return max(
-            films, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height)
+            known, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height)
         )
+    if films:
+        raise PictureError(f"{path}: its video codec is not known here; convert it to H.264 first")
     if container.streams.video:
         raise PictureError(f"{path}: is sound with a cover picture, there is no video in it")
     raise PictureError(f"{path}: has no video stream")
