@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -125,10 +126,11 @@ class VideoReader:
         timeline, end = Timeline(), Fraction(0)
         with av.open(str(self.path), metadata_errors="replace") as container:
             stream = container.streams[self.stream.index]
-            for packet in _packets(container.demux(stream)):
-                timeline.correct(packet)
-                if packet.pts is not None and packet.size:
-                    end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            with suppress(av.FFmpegError):
+                for packet in _packets(container, stream):
+                    timeline.correct(packet)
+                    if packet.pts is not None and packet.size:
+                        end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
         if timeline.jumped:
             self._joined = True
             self._scanned = float(end - self.shift + Fraction(self.start))
@@ -221,18 +223,13 @@ class VideoReader:
 
     def _packets(self) -> Iterator[av.Packet]:
         """Packets until the file ends, well or not."""
-        packets = self.container.demux(self.stream, *self.others)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.FFmpegError:
-                self.cut_short = True
-                return
-            if self._timeline:
-                self._timeline.correct(packet)
-            yield packet
+        try:
+            for packet in _packets(self.container, self.stream, *self.others):
+                if self._timeline:
+                    self._timeline.correct(packet)
+                yield packet
+        except av.FFmpegError:
+            self.cut_short = True
 
     def _stamp(self, raw: av.VideoFrame) -> None:
         """Give a decoded picture its time in ticks; it is later than that of the one before."""
@@ -338,12 +335,20 @@ def _has_alpha(raw: av.VideoFrame, stream: av.VideoStream) -> bool:
     return not unused and any(part.is_alpha for part in raw.format.components)
 
 
-def _packets(packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-    """Packets until the file ends or is damaged."""
-    try:
-        yield from packets
-    except av.FFmpegError:
-        return
+def _packets(
+    container: av.container.InputContainer, *streams: av.stream.Stream
+) -> Iterator[av.Packet]:
+    """Packets of streams until the file ends. Raises FFmpegError where it is damaged."""
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError:  # of a stream that begins in the middle, which PyAV does not know
+            packets = container.demux(*streams)
+            continue
+        yield packet
 
 
 def _reason(error: Exception) -> str:

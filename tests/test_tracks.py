@@ -224,6 +224,14 @@ def test_joined_recordings(copy, tmp_path: Path, sound: str, offset: float, leng
     assert 3 <= len(late) <= 6
 
 
+def test_a_stream_that_begins_in_the_middle_is_no_end(copy, tmp_path: Path) -> None:
+    parts = [film(tmp_path / f"{n}.ts", frames=10, sound=s) for n, s in enumerate(("", "aac"))]
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    out, report = copy(source)
+    assert report.frames == 20 and len(read(out)) == 20
+
+
 MATRICES = {  # a, b, c, d of the display matrix
     (1, 0, 0, 1): lambda p: p,
     (-1, 0, 0, 1): lambda p: p[:, ::-1],
