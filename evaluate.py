@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from data.stop import INTERRUPTED, interrupt_as_usual, leave_at_once
+from data.stop import INTERRUPTED, hear_interrupts, quiet_start
 
 # Before PyTorch comes: its idle threads would look for work on cores that OpenVINO paints on.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if __name__ == "__main__":
-    leave_at_once()
+    quiet_start("evaluate.py")
 
 import torch
 
@@ -253,7 +253,7 @@ RUN = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    interrupt_as_usual()
+    hear_interrupts()
     keep_memory()
     args = parser().parse_args(argv)
     try:

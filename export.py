@@ -1,15 +1,15 @@
 """A checkpoint as an ONNX model that checks itself: `python export.py --help`."""
 
+from data.stop import INTERRUPTED, hear_interrupts, leave, quiet_start
+
+if __name__ == "__main__":
+    quiet_start("export.py")  # before the imports that take seconds
+
 import argparse
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from data.stop import INTERRUPTED, interrupt_as_usual, leave_at_once
-
-if __name__ == "__main__":
-    leave_at_once()
 
 from data.images import (
     PictureError,
@@ -85,7 +85,16 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    interrupt_as_usual()
+    try:
+        hear_interrupts()
+        return run(argv)
+    except KeyboardInterrupt:
+        print("export.py: stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """As of `main`; raises KeyboardInterrupt after Ctrl-C, with nothing written."""
     args = parser().parse_args(argv)
     path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}.onnx"
     try:
@@ -95,12 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CheckpointError, PictureError, ValueError, OSError) as error:
         print(f"export.py: {printable(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing is written", file=sys.stderr)
-        return INTERRUPTED
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, against PyTorch: {found}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,5 +1,10 @@
 """Stylize in one forward pass: `stylize_image`, `stylize_video`, and the command line."""
 
+from data.stop import INTERRUPTED, Stopped, hear_interrupts, leave, quiet_start
+
+if __name__ == "__main__":
+    quiet_start("infer.py")  # before the imports that take seconds
+
 import argparse
 import os
 import sys
@@ -7,18 +12,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.stop import INTERRUPTED, interrupt_as_usual, leave_at_once
-
 # Before PyTorch comes: its idle threads would look for work on cores that OpenVINO paints on.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-if __name__ == "__main__":
-    leave_at_once()
-
 from av import FFmpegError
 from tqdm import tqdm
 
 from data.images import PictureError
-from data.jobs import WRITABLE_VIDEO, Outputs, find_photos, is_video, plan_outputs
+from data.jobs import (
+    WRITABLE_VIDEO,
+    Outputs,
+    find_photos,
+    is_video,
+    plan_outputs,
+    still_missing,
+    unfinished,
+)
 from data.video_out import Encoding
 from duostyle_files import printable
 from models import CheckpointError, Painter, keep_memory
@@ -52,7 +60,16 @@ UNPAINTABLE = (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFm
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 where something could not be painted)."""
-    interrupt_as_usual()
+    try:
+        hear_interrupts()
+        return run(argv)
+    except KeyboardInterrupt as stop:
+        print("infer.py: stopped", file=sys.stderr)
+        return _exit_code(stop)
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """As of `main`; raises KeyboardInterrupt where nothing has been begun."""
     keep_memory()
     args = parser().parse_args(argv)
     try:
@@ -61,6 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         jobs = plan_outputs(
             files, args.output, args.alpha, args.show_branches, args.format, args.force
         )
+        if len(files) > 1 and not args.force:
+            jobs = _left_to_do(jobs)
+            if not jobs:
+                return 0
         moving = args.camera is not None or any(map(is_video, jobs))
         network, args.precision = open_painter(
             args.checkpoint, args.device, args.backend, args.precision, moving, args.compile
@@ -70,9 +91,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CheckpointError, *UNPAINTABLE) as error:
         print(f"infer.py: {printable(str(error))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing is painted", file=sys.stderr)
-        return INTERRUPTED
     failed = 0
     few = len(jobs) == 1 or all(map(is_video, jobs))
     bar = tqdm(jobs.items(), unit="file", disable=True if few else None)
@@ -80,11 +98,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             if not is_video(file):
                 paint_picture(network, file, outputs, files[file], args)
-            elif number := paint_clip(network, file, outputs, args):
+            elif number := paint_clip(network, file, outputs, args, several=len(files) > 1):
                 return 128 + number
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            bar.clear()
             print(f"stopped; {printable(str(file))} is not finished", file=sys.stderr)
-            return INTERRUPTED
+            return _exit_code(stop)
         except NotFinite as error:
             bar.clear()
             print(f"infer.py: {printable(f'{args.checkpoint}: {error}')}", file=sys.stderr)
@@ -94,6 +113,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"infer.py: {printable(_one_line(file, error))}", file=sys.stderr)
             failed += 1
     return 2 if failed else 0
+
+
+def _exit_code(stop: KeyboardInterrupt) -> int:
+    return 128 + stop.number if isinstance(stop, Stopped) else INTERRUPTED
+
+
+def _left_to_do(jobs: dict[Path, Outputs]) -> dict[Path, Outputs]:
+    """The results that do not exist yet; says how many do."""
+    left = still_missing(jobs)
+    every, missing = (sum(map(len, some.values())) for some in (jobs, left))
+    if every > missing:
+        said = f"{every - missing} of {every} results exist and are skipped; --force repaints them"
+        print(said, file=sys.stderr)
+    return left
 
 
 def check(args: argparse.Namespace) -> None:
@@ -150,9 +183,17 @@ def paint_live(network: Painter, args: argparse.Namespace) -> int:
     return 0
 
 
-def paint_clip(network: Painter, file: Path, outputs: Outputs, args: argparse.Namespace) -> int:
+def paint_clip(
+    network: Painter,
+    file: Path,
+    outputs: Outputs,
+    args: argparse.Namespace,
+    several: bool = False,
+) -> int:
     """Paint one video into its files, and say how it went; returns a signal that ended it, or 0.
 
+    `several`: what was interrupted of several videos gets another name (see `unfinished`), so that
+    the next call paints it whole.
     Raises PictureError where one of them is unusable.
     """
     names = [f"{alpha:g}" for alpha in args.alpha]
@@ -178,8 +219,14 @@ def paint_clip(network: Painter, file: Path, outputs: Outputs, args: argparse.Na
         print(f"{file}: {report.damaged} damaged frames replaced", file=sys.stderr)
     speed = report.frames / report.seconds
     print(f"{file}: {report.frames} frames, {speed:.1f} frames/s", file=sys.stderr)
+    kept = list(outputs.values())
+    if several and report.stopped:
+        kept = [path.replace(unfinished(path)) for path in kept]
+    elif several:
+        for path in kept:
+            unfinished(path).unlink(missing_ok=True)
     if report.stopped:
-        print(f"stopped; painted so far: {', '.join(map(str, outputs.values()))}", file=sys.stderr)
+        print(f"stopped; painted so far: {', '.join(map(str, kept))}", file=sys.stderr)
     return report.stopped
 
 
@@ -192,4 +239,4 @@ def _one_line(photo: Path, error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from data.stop import INTERRUPTED, StopSignal, interrupt_as_usual, leave_at_once
+from data.stop import INTERRUPTED, StopSignal, hear_interrupts, quiet_start
 
 if __name__ == "__main__":
-    leave_at_once()
+    quiet_start("train.py")
 
 import torch
 from safetensors import SafetensorError
@@ -85,7 +85,7 @@ def plan(config: TrainConfig, device: str, world: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    interrupt_as_usual()
+    hear_interrupts()
     keep_memory()
     try:
         config, args = menu.parse(argv)

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Protocol
 
 import av
+import numpy as np
+from PIL import Image
 
 from .arrays import to_tensor
-from .images import WRITABLE, Picture, whole_file, write_picture
+from .images import OPAQUE_ONLY, WRITABLE, Picture, whole_file, write_picture
 from .video import Frame, VideoReader
 from .video_out import CONTAINERS, Encoding, VideoWriter
 
 NUMBER = re.compile(r"%0?\d*d")
+LEAST_DELAY = 2  # hundredths of a second between the frames of a GIF
 
 
 class Writer(Protocol):
@@ -28,15 +31,20 @@ class Writer(Protocol):
 class FrameWriter:
     """A numbered picture for every frame: `frames/%05d.png`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.count, self.notes = path, 0, []
+    def __init__(self, path: Path, alpha: bool = False) -> None:
+        """`alpha`: keep the frames' alpha channel; JPEG shows white there."""
+        self.path, self.alpha, self.count, self.notes = path, alpha, 0, []
+        if alpha and path.suffix.lower() in OPAQUE_ONLY:
+            self.notes.append("transparent places are white: JPEG keeps none; write %05d.png")
 
     def frame(self, frame: Frame) -> None:
         """Write one picture."""
         path = self.path.with_name(
             NUMBER.sub(lambda found: found.group() % self.count, self.path.name)
         )
-        write_picture(path, Picture(to_tensor([frame.pixels])[0]))
+        kept = self.alpha and frame.alpha is not None
+        transparency = Image.fromarray(frame.alpha) if kept else None
+        write_picture(path, Picture(to_tensor([frame.pixels])[0], transparency))
         self.count += 1
 
     def packet(self, packet: av.Packet) -> None:
@@ -47,10 +55,14 @@ class FrameWriter:
 
 
 class GifWriter:
-    """An animated GIF, a palette a frame, so that memory does not grow with the length."""
+    """An animated GIF, a palette a frame, so that memory does not grow with the length.
 
-    def __init__(self, path: Path, source: VideoReader) -> None:
-        self.source, self.notes = source, []
+    Browsers slow down what is faster than 50 frames a second: frames that come sooner are dropped.
+    """
+
+    def __init__(self, path: Path, source: VideoReader, alpha: bool = False) -> None:
+        self.source, self.alpha, self.notes = source, alpha, []
+        self.last: int | None = None  # time of the last frame, in GIF's hundredths of a second
         if any(stream.type == "audio" for stream in source.others):
             self.notes.append("a GIF has no sound")
         self.container = av.open(str(path), "w", format="gif")
@@ -60,7 +72,8 @@ class GifWriter:
         self.stream.codec_context.time_base = source.time_base
         self.graph = av.filter.Graph()
         begin = self.graph.add_buffer(
-            width=source.width, height=source.height, format=av.VideoFormat("rgb24"),
+            width=source.width, height=source.height,
+            format=av.VideoFormat("rgba" if alpha else "rgb24"),
             time_base=source.time_base,
         )  # fmt: skip
         split = self.graph.add("split")
@@ -75,8 +88,15 @@ class GifWriter:
         self.graph.configure()
 
     def frame(self, frame: Frame) -> None:
-        """Encode one picture."""
-        picture = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24")
+        """Encode one picture, unless it comes too soon after the last one."""
+        time = round(100 * frame.pts * self.source.time_base)
+        if self.last is not None and time < self.last + LEAST_DELAY:
+            return
+        self.last = time
+        pixels, kind = frame.pixels, "rgb24"
+        if self.alpha and frame.alpha is not None:
+            pixels, kind = np.dstack([pixels, frame.alpha]), "rgba"
+        picture = av.VideoFrame.from_ndarray(pixels, format=kind)
         picture.pts, picture.time_base = frame.pts, self.source.time_base
         self.graph.push(picture)
         self._drain()
@@ -104,14 +124,17 @@ def is_numbered(path: Path) -> bool:
     return path.suffix.lower() in WRITABLE and len(NUMBER.findall(path.name)) == 1
 
 
-def open_writer(path: Path, source: VideoReader, encoding: Encoding, stack: ExitStack) -> Writer:
+def open_writer(
+    path: Path, source: VideoReader, encoding: Encoding, stack: ExitStack, alpha: bool = False
+) -> Writer:
     """What a name's suffix asks for; the file takes its place when `stack` ends well.
 
+    `alpha`: keep the frames' alpha channel where the format has one.
     Raises PictureError where it cannot be written.
     """
     if is_numbered(path):
-        return FrameWriter(path)
+        return FrameWriter(path, alpha)
     part = stack.enter_context(whole_file(path))
     if path.suffix.lower() == ".gif":
-        return GifWriter(part, source)
-    return VideoWriter(part, CONTAINERS[path.suffix.lower()], source, encoding)
+        return GifWriter(part, source, alpha)
+    return VideoWriter(part, CONTAINERS[path.suffix.lower()], source, encoding, alpha)

@@ -61,7 +61,8 @@ def plan_outputs(
 
     `output`: a file for a single result, else a folder; `kind`: suffix without its dot, None
     for the photograph's own, or MP4. Raises PictureError where two results or a photograph would
-    meet in one file, or one exists and `force` is not given.
+    meet in one file, or that of a single photograph exists and `force` is not given; of several,
+    `still_missing` tells what is left to do.
     """
     results = [f"{alpha:g}" for alpha in alphas] + list(BRANCHES if branches else ())
     single = len(photos) == 1 and len(results) == 1
@@ -80,6 +81,20 @@ def plan_outputs(
         }
     _check(jobs, force)
     return jobs
+
+
+def still_missing(jobs: dict[Path, Outputs]) -> dict[Path, Outputs]:
+    """The results that do not exist yet, so that a call that was interrupted goes on."""
+    left = {
+        photo: {result: path for result, path in outputs.items() if not path.exists()}
+        for photo, outputs in jobs.items()
+    }
+    return {photo: outputs for photo, outputs in left.items() if outputs}
+
+
+def unfinished(path: Path) -> Path:
+    """Where a video of several is kept that was interrupted: its own name stays free."""
+    return path.with_name(f"{path.stem}-unfinished{path.suffix}")
 
 
 def _name(known: Path, result: str, results: Sequence[str], kind: str | None) -> Path:
@@ -110,7 +125,7 @@ def _check(jobs: dict[Path, Outputs], force: bool) -> None:
             if is_video(photo) and is_numbered(path):
                 pattern = NUMBER.sub("*", glob.escape(path.name))
                 there = any(path.parent.glob(pattern))
-            if there and not force:
+            if there and not force and len(jobs) == 1:
                 raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
 
 

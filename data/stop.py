@@ -5,35 +5,28 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Self
+from typing import NoReturn, Self
 
 INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
 
 
-def leave_at_once() -> None:
-    """Let Ctrl-C end the process in one line. For the seconds in which a program is imported."""
-    signal.signal(signal.SIGINT, _leave)
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM before there was anything to keep."""
 
-
-def interrupt_as_usual() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again after `leave_at_once`."""
-    if signal.getsignal(signal.SIGINT) is _leave:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    print("stopped; nothing was begun", file=sys.stderr, flush=True)
-    os._exit(INTERRUPTED)
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class StopSignal:
     """Within its block, Ctrl-C and SIGTERM are noted in `number`; asked twice, they act at once.
 
+    Until `begun` is set there is nothing to keep, and they raise Stopped at once.
     Only the main thread hears signals: in another one, nothing is noted.
     """
 
-    def __init__(self) -> None:
-        self.number = 0
+    def __init__(self, begun: bool = True) -> None:
+        self.number, self.begun = 0, begun
 
     def __enter__(self) -> Self:
         heard = threading.current_thread() is threading.main_thread()
@@ -50,3 +43,33 @@ class StopSignal:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.number = number
+        if not self.begun:
+            raise Stopped(number)
+
+
+def quiet_start(name: str) -> None:
+    """Let Ctrl-C end a command in one line while its modules are imported.
+
+    Called first of all; `hear_interrupts` ends it. `name`: of the command.
+    """
+
+    def end(*_: object) -> None:
+        print(f"{name}: stopped", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # an import that is cut off could not be cleaned up
+
+    signal.signal(signal.SIGINT, end)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; after a signal without tearing down what was half imported or made."""
+    if code > 128:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def hear_interrupts() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt, as usual."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)

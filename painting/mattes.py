@@ -21,15 +21,20 @@ class Matte(NamedTuple):
     invert: bool = False
 
 
-def mask_frames(matte: Matte, reader: VideoReader) -> Iterator[Tensor]:
-    """Masks `(1, 1, H, W)` in [0, 1] for a video's frames in order.
+def mask_frames(matte: Matte, reader: VideoReader, notes: list[str]) -> Iterator[Tensor]:
+    """Masks `(1, 1, H, W)` in [0, 1] for a video's frames in order, without end.
 
-    Raises PictureError where there is no such mask, or it ends before the video does.
+    Where the masks end before the video does, the last one is repeated, and `notes` says so.
+    Raises PictureError where there is no such mask.
     """
-    size = (reader.height, reader.width)
+    size, mask = (reader.height, reader.width), None
     for mask in _mask_pictures(matte.path, reader, size):
         yield 1 - mask if matte.invert else mask
-    raise PictureError(f"{matte.path}: ends before the video does; give a mask for every frame")
+    if mask is None:
+        raise PictureError(f"{matte.path}: has no mask from --start on")
+    notes.append(f"{matte.path} ends before the video does: its last mask is repeated")
+    while True:
+        yield 1 - mask if matte.invert else mask
 
 
 def _mask_pictures(path: Path, reader: VideoReader, size: tuple[int, int]) -> Iterator[Tensor]:
@@ -47,10 +52,13 @@ def _mask_pictures(path: Path, reader: VideoReader, size: tuple[int, int]) -> It
                     f"{path}: {float(video.rate):.2f} frames/s, but {reader.path.name} has "
                     f"{float(reader.rate):.2f}; give a mask of the same rate"
                 )
+            cut_out = False
             for item in video:
                 if isinstance(item, Frame):
-                    grey = to_tensor([item.pixels]).mean(dim=1, keepdim=True)
-                    yield resize(grey, size)
+                    # As in pictures: transparent places, or else dark ones, are background.
+                    cut_out |= item.alpha is not None and bool((item.alpha < 255).any())
+                    shown = item.alpha[..., None] if cut_out else item.pixels
+                    yield resize(to_tensor([shown]).mean(dim=1, keepdim=True), size)
     else:
         mask = read_mask(path, size)  # one for all
         while True:

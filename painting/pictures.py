@@ -23,7 +23,7 @@ from data.images import (
     tensor_to_pil,
     write_picture,
 )
-from data.jobs import Outputs, matte_of
+from data.jobs import BRANCHES, Outputs, matte_of
 from models import PRECISIONS, SMALLEST_SIDE, Painter
 
 from .alpha import AlphaCurve
@@ -120,6 +120,9 @@ def paint_picture(
         mask = read_mask(matte_of(args.mask, known), size)
         mask = 1 - mask if args.invert_mask else mask
     for number, alpha in enumerate(args.alpha):
+        wanted = {f"{alpha:g}", *(BRANCHES if number == 0 else ())} & outputs.keys()
+        if not wanted:  # painted by a call that was interrupted
+            continue
         results = stylize(
             network,
             content,
@@ -133,6 +136,7 @@ def paint_picture(
             precision=args.precision,
         )
         results[f"{alpha:g}"] = results.pop("stylized")
-        for name, pixels in results.items():
+        for name in wanted:
+            pixels = results[name]
             kept = picture if name != "mask" else Picture(pixels[0])
             write_picture(outputs[name], replace(kept, pixels=pixels[0]))

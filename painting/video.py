@@ -73,15 +73,19 @@ def paint_video(
     """Stylize a video into several at once; `results`: file and alpha by name.
 
     The names `foreground`, `background` and `mask` stand for the branch images and the mask.
-    The rest as of `stylize_video`. After Ctrl-C or SIGTERM the files hold what was done until then.
+    The rest as of `stylize_video`. After Ctrl-C or SIGTERM the files hold what was done until then;
+    before the first frame is painted they raise Stopped, a KeyboardInterrupt, at once.
     """
     report = VideoReport()
     began = time.perf_counter()
-    with StopSignal() as stop, ExitStack() as stack:
+    with StopSignal(begun=False) as stop, ExitStack() as stack:
         reader = stack.enter_context(VideoReader(source, start, duration))
-        mattes = mask_frames(mask, reader) if mask else None
+        mattes = mask_frames(mask, reader, report.notes) if mask else None
         writers = [
-            open_writer(path, reader, encoding or Encoding(), stack) for path, _ in results.values()
+            open_writer(
+                path, reader, encoding or Encoding(), stack, reader.has_alpha and name != "mask"
+            )
+            for name, (path, _) in results.items()
         ]
         report.notes += unswept(reader, [alpha for _, alpha in results.values()])
         painter = FramePainter(network, results, reader, mattes, steady, options)
@@ -122,6 +126,7 @@ def _run(
         for items in _batches(ahead, batch):
             frames = [item for item in items if isinstance(item, Frame)]
             behind.put((items, painter(frames)))
+            stop.begun |= bool(frames)
             report.frames += len(frames)
             progress.update(len(frames))
             if stop.number:

@@ -91,12 +91,12 @@ def test_kills_while_labels_are_made_leave_whole_labels(
 
 
 def test_interrupts_are_heard_as_usual_once_a_program_runs() -> None:
-    from data.stop import interrupt_as_usual, leave_at_once
+    from data.stop import hear_interrupts, quiet_start
 
     before = signal.getsignal(signal.SIGINT)
     try:
-        leave_at_once()
-        interrupt_as_usual()
+        quiet_start("program")
+        hear_interrupts()
         with pytest.raises(KeyboardInterrupt):
             threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
             time.sleep(5)

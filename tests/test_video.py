@@ -5,6 +5,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from data.images import PictureError
 from data.video import Frame, VideoReader
 from models import StyleNetwork
 from painting import AlphaCurve, Matte, paint_video, parse_alphas, parse_keys, stylize_video
+from painting.progress import Progress
 from tests.conftest import ROOT
 
 NTSC = Fraction(30000, 1001)
@@ -188,7 +190,7 @@ def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int])
     assert np.abs(frame[8, -4].astype(int) - 60).max() <= 2
     with torch.no_grad():
         out = tmp_path / "out.mp4"
-        stylize_video(_Unpainted(), source, out)
+        stylize_video(Unpainted(), source, out)
     after = read(out)[6].pixels
     assert np.abs(after.astype(int) - frame)[8, (8, -4)].max() <= 4
     with av.open(str(out)) as file:
@@ -196,7 +198,7 @@ def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int])
         assert (int(context.colorspace), int(context.color_range)) == color
 
 
-class _Unpainted(torch.nn.Module):
+class Unpainted(torch.nn.Module):
     """Stands for a network: shows what it is given."""
 
     at_once = 1
@@ -271,8 +273,13 @@ def test_sound_that_the_container_does_not_take_is_encoded_anew(paint, tmp_path:
     assert heard == pytest.approx(24 / NTSC, abs=0.05)
 
 
-def with_subtitles(source: Path, out: Path, codec: str) -> Path:
-    """A clip with two lines of text, the first from 0.1 s on."""
+TWO_LINES = ((100, b"Hyv\xc3\xa4"), (600, b"two\nlines"))
+
+
+def with_subtitles(
+    source: Path, out: Path, codec: str, lines: tuple[tuple[int, bytes], ...] = TWO_LINES
+) -> Path:
+    """A clip with lines of text that start at so many milliseconds and last 300 ms each."""
     with av.open(str(source)) as before, av.open(str(out), "w") as file:
         video = file.add_stream_from_template(before.streams.video[0])
         text = file.add_mux_stream(codec)
@@ -281,7 +288,7 @@ def with_subtitles(source: Path, out: Path, codec: str) -> Path:
             if packet.dts is not None:
                 packet.stream = video
                 file.mux(packet)
-        for start, words in ((100, b"Hyv\xc3\xa4"), (600, b"two\nlines")):
+        for start, words in lines:
             data = len(words).to_bytes(2, "big") + words if codec == "mov_text" else words
             packet = av.Packet(data)
             packet.time_base, packet.stream = Fraction(1, 1000), text
@@ -563,9 +570,10 @@ def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None
         assert seen == pytest.approx([255 * (n < 3 or n == 10) for n in range(first, 12)])
     for number in range(4, 12):
         (folder / f"{number}.png").unlink()
-    with pytest.raises(PictureError, match="masks: ends before the video does"):
-        paint(source, mask=Matte(folder))
-    assert not (tmp_path / "out.mp4").exists()
+    _, report = paint(source, mask=Matte(folder))
+    assert report.frames == 5 and "masks ends before the video does" in report.notes[0]
+    with pytest.raises(PictureError, match="masks: has no mask from --start on"):
+        paint(longer, mask=Matte(folder), start=0.4)
 
 
 def test_command_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
@@ -593,19 +601,106 @@ def test_a_signal_leaves_a_playable_file(checkpoint: Path, tmp_path: Path, numbe
     source = make(tmp_path / "in.mp4", size=(320, 240), frames=600, sound="aac")
     out = tmp_path / "out.mp4"
     argv = [sys.executable, str(ROOT / "infer.py"), str(source), "-o", str(out)]
-    argv += ["--checkpoint", str(checkpoint)]
+    argv += ["--checkpoint", str(checkpoint), "--backend", "torch", "--preset", "ultrafast"]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    while not list(tmp_path.glob(".out.mp4.*.part")):
+    while not any(part.stat().st_size > 20_000 for part in tmp_path.glob(".out.mp4.*.part")):
         assert process.poll() is None
-    for _ in range(100):
-        try:
-            process.wait(timeout=0.1)
-        except subprocess.TimeoutExpired:
-            part = next(iter(tmp_path.glob(".out.mp4.*.part")), None)
-            if part and part.stat().st_size > 20_000:
-                break
+        time.sleep(0.1)
     os.kill(process.pid, number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number and "stopped; painted so far" in said
     assert 0 < len(read(out)) < 600
     assert not list(tmp_path.glob(".out.mp4.*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_graph_is_made_is_answered_at_once(
+    checkpoint: Path, tmp_path: Path, number: int
+) -> None:
+    source = make(tmp_path / "in.mp4", frames=3)
+    argv = [sys.executable, str(ROOT / "infer.py"), str(source), "-o", str(tmp_path / "o/x.mp4")]
+    argv += ["--checkpoint", str(checkpoint), "--backend", "onnx"]
+    cache = tmp_path / "cache"
+    process = subprocess.Popen(
+        argv,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"DUOSTYLE_CACHE": str(cache)},
+    )
+    for line in process.stderr:
+        if "making the graph" in line:
+            break
+    os.kill(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number
+    assert said == f"stopped; {source} is not finished\n"
+    assert not [path for path in (*(tmp_path / "o").iterdir(), *cache.rglob("*.part"))]
+
+
+@pytest.mark.parametrize("command", ["infer.py", "export.py"])
+def test_ctrl_c_during_start_up_is_one_line(tmp_path: Path, command: str) -> None:
+    code = (
+        f"import os, runpy, signal, sys, threading; sys.argv = ['{command}', 'none.jpg']\n"
+        "import importlib.abc\n"
+        "class Stop(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        f"runpy.run_path('{command}', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130 and done.stderr == f"{command}: stopped\n"
+
+
+def test_a_folder_that_was_interrupted_goes_on(
+    checkpoint: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(infer, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        make(folder / name, frames=4)
+    Image.new("RGB", (32, 32)).save(folder / "c.png")
+    argv = [str(folder), "-o", str(out), "--checkpoint", str(checkpoint), "--alpha", "0,1"]
+    whole = infer.paint_video
+
+    def interrupted(network, source, *rest, **options):
+        report = whole(network, source, *rest, **options)
+        report.stopped = signal.SIGINT if source.name == "b.mp4" else 0
+        return report
+
+    monkeypatch.setattr(infer, "paint_video", interrupted)
+    assert infer.main(argv) == 130
+    assert "painted so far: " in capsys.readouterr().err
+    names = {path.name for path in out.iterdir()}
+    first = {f"a-alpha{n}.mp4" for n in (0, 1)}
+    assert names == first | {f"b-alpha{n}-unfinished.mp4" for n in (0, 1)}
+    before = {name: (out / name).stat().st_mtime_ns for name in first}
+    (out / "c-alpha1.png").write_bytes(b"mine")
+    monkeypatch.setattr(infer, "paint_video", whole)
+    assert infer.main(argv) == 0
+    assert "3 of 6 results exist and are skipped; --force repaints" in capsys.readouterr().err
+    assert {path.name for path in out.iterdir()} == {
+        f"{stem}-alpha{n}.{kind}"
+        for stem, kind in (("a", "mp4"), ("b", "mp4"), ("c", "png"))
+        for n in (0, 1)
+    }
+    assert before == {name: (out / name).stat().st_mtime_ns for name in first}
+    assert (out / "c-alpha1.png").read_bytes() == b"mine"
+    assert infer.main(argv) == 0 and "6 of 6 results exist" in capsys.readouterr().err
+    assert infer.main([*argv, "--force"]) == 0
+    assert (out / "c-alpha1.png").read_bytes() != b"mine"
+
+
+def test_time_left_is_counted_from_the_first_frame(monkeypatch, capsys) -> None:
+    now = [0.0]
+    monkeypatch.setattr("painting.progress.time.monotonic", lambda: now[0])
+    progress = Progress("in.mp4", 100)
+    for seconds, frames in ((1000.0, 1), (1005.0, 10), (1011.0, 12)):
+        now[0] = seconds
+        progress.update(frames)
+    progress.close()
+    assert "in.mp4: 23/100 frames, 2.0 frames/s, 38 s left" in capsys.readouterr().err
