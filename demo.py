@@ -18,7 +18,7 @@ from models import (
     CheckpointError,
     describe,
     keep_memory,
-    load_checkpoint,
+    load_pair,
     read_header,
     shipped_checkpoints,
 )
@@ -36,7 +36,7 @@ CLIP_START = 8.0  # seconds: somebody walks by, and the bicycle stays
 
 def paint_sheet(checkpoint: str, output: Path) -> Path:
     """Paint the bundled photograph with a pair and lay everything out on one sheet."""
-    network, header = load_checkpoint(checkpoint), read_header(checkpoint)
+    network, header = load_pair(checkpoint), read_header(checkpoint)
     content = read_picture(PHOTO).pixels[None]
     began = time.perf_counter()
     view = stylize(network, content, ALPHAS[0], branches=True)
@@ -86,7 +86,7 @@ def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
     content = read_picture(PHOTO).pixels[None]
     rows: list[list[Cell]] = []
     for name in checkpoints:
-        network, header = load_checkpoint(name), read_header(name)
+        network, header = load_pair(name), read_header(name)
         files = [ASSETS / "styles" / style["file"] for style in header["styles"]]
         captions = [
             f"style {number}: {painting.title}" for number, painting in enumerate(describe(name), 1)

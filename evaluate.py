@@ -42,7 +42,7 @@ from models import (
     CheckpointError,
     git_revision,
     keep_memory,
-    load_checkpoint,
+    load_pair,
     pick_device,
     read_header,
 )
@@ -120,7 +120,7 @@ def run_temporal(args: argparse.Namespace) -> Figures:
         "ours, steadied": temporal.by_network(subject.network, args.steady),
     }
     for checkpoint in args.others:
-        ways[checkpoint] = temporal.by_network(load_checkpoint(checkpoint, subject.device))
+        ways[checkpoint] = temporal.by_network(load_pair(checkpoint, subject.device))
     if args.peers:
         networks = [load_peer(path, subject.device) for path in args.peers]
         rivals = peers.Rivals(load_segmenter(args.segmenter, subject.device), *networks)
@@ -139,7 +139,7 @@ def run_figures(args: argparse.Namespace) -> Figures:
         if path.exists() and not args.force:
             raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
     entries, subject = label_jobs(args.photos, args.labels)[: args.count], load_subject(args)
-    without_tv = load_checkpoint(args.without_tv, subject.device) if args.without_tv else None
+    without_tv = load_pair(args.without_tv, subject.device) if args.without_tv else None
     for name, rows in figures.sheets(subject, without_tv, entries):
         save_image(paths[name], contact_sheet(rows, args.height), quality=90, subsampling=0)
         print(paths[name])
@@ -193,7 +193,7 @@ def run_look(args: argparse.Namespace) -> Figures:
         if files:
             paintings = [read_style(file, args.size) for file in files]
             rows[f"{name}: paintings"] = look.painting_row(paintings)
-        every[name] = look.measure_network(load_checkpoint(name, device), photos.values())
+        every[name] = look.measure_network(load_pair(name, device), photos.values())
         rows[name] = look.summary(every[name])
     for folder in args.pictures:
         every[str(folder)] = look.measure_pictures(folder, photos)
@@ -201,7 +201,7 @@ def run_look(args: argparse.Namespace) -> Figures:
     if args.peers:
         if not args.checkpoints:
             raise ValueError("--peers are pasted by a checkpoint's mask: name one")
-        network = load_checkpoint(args.checkpoints[0], device)
+        network = load_pair(args.checkpoints[0], device)
         name = " + ".join(path.stem for path in args.peers)
         paint = peers.by_mask(network, *(load_peer(path, device) for path in args.peers))
         every[name] = look.measure_by(paint, photos.values())

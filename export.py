@@ -21,7 +21,7 @@ from duostyle_files import printable
 from engines.graph import Ports, export_graph
 from engines.parity import Parity, compare
 from engines.smaller import to_fp16
-from models import CheckpointError, load_checkpoint, read_header, shipped_checkpoints
+from models import CheckpointError, load_pair, read_header, shipped_checkpoints
 
 MOST = 32  # photographs that are compared
 ASSETS = Path(__file__).resolve().parent / "assets"
@@ -67,7 +67,7 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
 
     Raises ValueError where it is further than its precision allows: nothing is kept then.
     """
-    network, header = load_checkpoint(args.checkpoint), read_header(args.checkpoint)
+    network, header = load_pair(args.checkpoint), read_header(args.checkpoint)
     ports = Ports(args.mask_input, args.mask_output, args.swap, args.mask_alone)
     kind = "fp16" if args.fp16 else "fp32"
     photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MOST]]

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from models import PRECISIONS, load_checkpoint
+from models import PRECISIONS, load_pair
 
 from . import counting
 from .probe import (
@@ -83,7 +83,7 @@ def measure(
     """
     found = Speeds(device)
     for name in checkpoints:
-        network = load_checkpoint(name)
+        network = load_pair(name)
         counted = dict.fromkeys([*counting.SIZES, *sizes])
         found.costs[name] = [counting.count(network, *size) for size in counted]
     everything = ways(checkpoints, device, compile)

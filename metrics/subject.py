@@ -15,7 +15,7 @@ from data.images import list_pictures, read_picture, read_style, sha256
 from data.masks import IGNORE, foreground_classes, foreground_mask, read_labels
 from data.photos import Entry
 from losses import Objective, ObjectiveWeights, PerceptualNetwork
-from models import CheckpointError, StyleNetwork, load_checkpoint, read_header
+from models import CheckpointError, StyleNetwork, load_pair, read_header
 
 REGION_SHARE = (0.10, 0.70)  # foreground of the photographs whose regions are compared
 STYLES = Path(__file__).resolve().parent.parent / "assets" / "styles"
@@ -46,7 +46,7 @@ class Subject:
 
         Raises CheckpointError or OSError where the checkpoint or a painting cannot be had.
         """
-        network, header = load_checkpoint(checkpoint, device), read_header(checkpoint)
+        network, header = load_pair(checkpoint, device), read_header(checkpoint)
         if not {"training", "styles", "objective"} <= header.keys():
             raise CheckpointError(f"{checkpoint}: does not name its styles; use one of train.py's")
         first, second = styles or [find_style(style, STYLES) for style in header["styles"]]

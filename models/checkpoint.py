@@ -105,6 +105,17 @@ def check_finite(state: Mapping[str, Tensor]) -> None:
         raise ValueError(f"the tensor {broken[0]} is not finite")
 
 
+def load_pair(path_or_name: str | Path, device: str | torch.device = "cpu") -> StyleNetwork:
+    """Return the network of a pair; as `load_checkpoint`, but a foundation is refused too."""
+    network = load_checkpoint(path_or_name, device)
+    if network.config.styles != 2:
+        raise CheckpointError(
+            f"{path_or_name}: a foundation of {network.config.styles} paintings, not a pair; train "
+            f"one from it (train.py --init {path_or_name}), or name a pair"
+        )
+    return network
+
+
 def git_revision() -> str:
     """The checkout's commit, empty outside of one or where git is not installed."""
     command = ["git", "-C", str(SHIPPED.parent), "rev-parse", "HEAD"]

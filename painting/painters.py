@@ -6,7 +6,7 @@ import torch
 
 from data.cache import cache_folder
 from engines import BACKENDS, GraphEngine, fastest_backend
-from models import Painter, load_checkpoint, pick_device, pick_precision
+from models import Painter, load_pair, pick_device, pick_precision
 
 
 def open_painter(
@@ -26,7 +26,7 @@ def open_painter(
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"--backend {backend}: is none of {', '.join(BACKENDS)}")
-    network = load_checkpoint(checkpoint, pick_device(device))
+    network = load_pair(checkpoint, pick_device(device))
     kind = network.device.type
     if backend == "auto":
         on_cpu = moving and not compile and kind == "cpu"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from models import (
     StyleNetwork,
     describe,
     load_checkpoint,
+    load_pair,
     read_header,
     save_checkpoint,
     shipped_checkpoints,
@@ -30,7 +32,7 @@ def test_round_trip(network: StyleNetwork, checkpoint: Path) -> None:
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value.half().float())
     header = read_header(checkpoint)
-    assert header["format_version"] == 6
+    assert header["format_version"] == 7
     assert header["network"]["width"] == TINY.width
     assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
 
@@ -64,11 +66,11 @@ def test_newer_format_and_missing_weight(checkpoint: Path) -> None:
     state, header = load_file(checkpoint), read_header(checkpoint)
     newer = {"duostyle": json.dumps({**header, "format_version": 99})}
     save_file(state, checkpoint, metadata=newer)
-    with pytest.raises(CheckpointError, match="format 99, this version reads 6; update Duostyle"):
+    with pytest.raises(CheckpointError, match="format 99, this version reads 7; update Duostyle"):
         load_checkpoint(checkpoint)
     older = {"duostyle": json.dumps({**header, "format_version": 1})}
     save_file(state, checkpoint, metadata=older)
-    with pytest.raises(CheckpointError, match="format 1, this version reads 6; train it again"):
+    with pytest.raises(CheckpointError, match="format 1, this version reads 7; train it again"):
         load_checkpoint(checkpoint)
     state.pop("to_rgb.conv.weight")
     save_file(state, checkpoint, metadata={"duostyle": json.dumps(header)})
@@ -108,3 +110,12 @@ def test_the_first_pair_is_the_default_and_small_ones_follow_theirs() -> None:
     for number, name in enumerate(names):
         if name.endswith("-small"):
             assert names[number - 1] == name.removesuffix("-small")
+
+
+def test_a_foundation_is_not_painted_with(tmp_path: Path) -> None:
+    network = StyleNetwork(replace(TINY, styles=3))
+    path = tmp_path / "foundation.safetensors"
+    save_checkpoint(path, network, {"styles": []})
+    assert load_checkpoint(path).config.styles == 3
+    with pytest.raises(CheckpointError, match=f"{path}: a foundation of 3 paintings"):
+        load_pair(path)

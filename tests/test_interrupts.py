@@ -32,7 +32,7 @@ def test_ctrl_c_while_a_program_is_imported(program: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == INTERRUPTED, done.stderr
-    assert done.stderr.splitlines() == ["stopped; nothing was begun"]
+    assert done.stderr.splitlines() == [f"{program}: stopped"]
 
 
 def interrupt(*_: object, **__: object) -> None:
@@ -57,7 +57,7 @@ def test_ctrl_c_while_a_checkpoint_is_loaded_or_exported(
     monkeypatch.setattr(export, "export_graph", interrupt)
     assert export.main([str(checkpoint), "-o", str(tmp_path / "o.onnx")]) == INTERRUPTED
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(";")[0] for line in lines] == ["stopped", "stopped"]
+    assert lines == ["infer.py: stopped", "export.py: stopped"]
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
 
 
