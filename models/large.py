@@ -69,12 +69,13 @@ class Moments:
 
 def encode(encoder: nn.Sequential, picture: Tensor) -> Tensor:
     """Return the encoder's features of `(B, 3, H, W)`, `(B, C, H/4, W/4)`, float16."""
-    height = picture.shape[-2] // STRIDE
-    parts = [
-        encoder(picture[..., STRIDE * look.start : STRIDE * look.stop, :])[..., own, :].half()
-        for look, own, _ in strips(height)
-    ]
-    return torch.cat(parts, dim=2)
+    batch, _, height, width = picture.shape
+    channels, height, width = encoder[-2].out_channels, height // STRIDE, width // STRIDE
+    features = picture.new_empty(batch, channels, height, width, dtype=torch.half)
+    for look, own, place in strips(height):
+        rows = slice(STRIDE * look.start, STRIDE * look.stop)
+        features[..., place, :] = encoder(picture[..., rows, :])[..., own, :]
+    return features
 
 
 def residual(x: Tensor, steps: Sequence[tuple[nn.Conv2d, Tensor, Tensor]]) -> Tensor:
