@@ -25,9 +25,19 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], height: int, width: int = 1600
         left, top = MARGIN, MARGIN + sum(heights[:number])
         for caption, image in row:
             sheet.paste(image, (left, top))
-            draw.text((left, top + image.height + 6), caption, fill=INK, font=font)
+            text = _shortened(caption, font, image.width)
+            draw.text((left, top + image.height + 6), text, fill=INK, font=font)
             left += image.width + MARGIN
     return sheet
+
+
+def _shortened(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Return the caption, or as much of it as fits into `width` pixels."""
+    text = caption
+    while font.getlength(text) > width and caption:
+        caption = caption[:-1]
+        text = caption.rstrip() + "…"
+    return text
 
 
 def _fit(row: Sequence[Cell], height: int, width: int) -> list[Cell]:
