@@ -1,8 +1,8 @@
 """Give a trained pair its paintings' lights and darks: scale and shift of the last norm.
 
-Squared distances shrink contrast where a network cannot match a painting exactly. The last norm sets
-each style's contrast: one factor for its scales and one offset for its shifts bring the lightness of
-painted photographs as near to the paintings' as they can.
+Squared distances shrink contrast where a network cannot match a painting exactly. The last norm
+sets each style's contrast: one factor for its scales and one offset for its shifts bring the
+lightness of painted photographs as near to the paintings' as they can.
 
     python -m training.contrast PAIR.safetensors --photos DIR --styles A.jpg B.jpg
 """

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from PIL import Image, ImageOps
+from torch import nn
 
 WEB = Path(__file__).resolve().parent
 ROOT = WEB.parent
@@ -18,8 +19,9 @@ from engines.browser import for_browsers  # noqa: E402
 from engines.graph import Ports, export_graph  # noqa: E402
 from models import (  # noqa: E402
     SMALL,
+    StyleNetwork,
     describe,
-    load_checkpoint,
+    load_pair,
     read_header,
     shipped_checkpoints,
 )
@@ -31,13 +33,30 @@ THUMBNAIL = (180, 240)  # pixels
 PARTS = {"mask": Ports(mask_alone=True), "paint": Ports(takes_mask=True)}
 
 
-def export_part(name: str, part: str, folder: Path) -> str:
-    """Write one of a pair's two graphs; returns its file's name, which changes with its content."""
+def export_part(network: StyleNetwork, name: str, part: str, folder: Path) -> str:
+    """Write one of a pair's two graphs; returns its file's name, which changes with its content.
+
+    Pairs with the same mask branch and encoder share one mask graph.
+    """
+    if part == "mask":
+        name = f"mask.{_digest(network.encoder, network.mask_branch)}"
+        if found := list(folder.glob(f"{name}.*.onnx")):
+            return found[0].name
     scratch = folder / f"{name}-{part}.part"
-    export_graph(load_checkpoint(name), scratch, PARTS[part])
+    export_graph(network, scratch, PARTS[part])
     for_browsers(scratch)
     digest = hashlib.sha256(scratch.read_bytes()).hexdigest()[:8]
-    return scratch.replace(folder / f"{name}-{part}.{digest}.onnx").name
+    stem = name if part == "mask" else f"{name}-{part}"
+    return scratch.replace(folder / f"{stem}.{digest}.onnx").name
+
+
+def _digest(*modules: nn.Module) -> str:
+    """Return eight hex digits for the weights of some modules."""
+    found = hashlib.sha256()
+    for module in modules:
+        for name, value in module.state_dict().items():
+            found.update(name.encode() + value.contiguous().numpy().tobytes())
+    return found.hexdigest()[:8]
 
 
 def thumbnail(painting: Path, folder: Path) -> str:
@@ -64,7 +83,8 @@ def bundle(public: Path = PUBLIC) -> None:
             entry[role] = asdict(painting) | {
                 "picture": f"./paintings/{thumbnail(STYLES / file, paintings)}"
             }
-        entry |= {part: f"./models/{export_part(name, part, models)}" for part in PARTS}
+        network = load_pair(name)
+        entry |= {part: f"./models/{export_part(network, name, part, models)}" for part in PARTS}
         pairs.append(entry)
         print(f"{name}: exported")
     shutil.copyfile(SAMPLE, public / "sample.jpg")
