@@ -93,7 +93,9 @@ def test_two_graphs_find_and_paint_as_one_network_does(tmp_path: Path) -> None:
     (mask,) = run(finds, content)
     (stylized,) = run(paints, content, alpha, mask)
     for found, right in zip((stylized, mask), network.paint(content, alpha), strict=True):
-        assert (found - right).abs().max() < 5e-4  # sums of weights are rounded, not their parts
+        # Sums of weights are rounded to half precision, not their parts.
+        assert (found - right).abs().max() < 0.5 / 255
+        assert (found - right).abs().mean() < 2e-4
 
 
 def test_a_graph_of_one_size_refuses_others(tmp_path: Path) -> None:
