@@ -7,7 +7,7 @@ from typing import Protocol
 
 import av
 
-# What every browser plays; the rest is encoded anew where the file is meant for all of them.
+# What every browser plays; the rest is re-encoded where the file is meant for all of them.
 EVERYWHERE = {"mp4": ("aac", "mp3", "opus", "flac")}
 SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 # By number of channels: FFmpeg's default, where the file does not say, and others to choose from.
@@ -153,7 +153,7 @@ class Copy:
 
 
 class Sound:
-    """A sound stream decoded and encoded anew, gaps filled with silence."""
+    """A sound stream decoded and re-encoded, gaps filled with silence."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.images import sha256
 from duostyle_files import WriteError, printable, write_whole
@@ -241,10 +241,11 @@ def digest_of(path: Path) -> str:
     return sha256(path)[:DIGEST]
 
 
-def fingerprint(network: StyleNetwork) -> str:
-    """Tells one network from another: a digest of its sizes and weights."""
+def fingerprint(network: StyleNetwork, *parts: nn.Module) -> str:
+    """Return a digest of a network's sizes and weights; of the weights of `parts` where named."""
     digest = hashlib.sha256(f"{GRAPH_VERSION} {torch.__version__} {network.config}".encode())
-    for name, value in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
+    for part in parts or (network,):
+        for name, value in part.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

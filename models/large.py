@@ -106,14 +106,13 @@ def decode(paint: Callable[..., Tensor], norms: int, seen: Seen, mask: Tensor, r
     one that paints.
     """
     height, width = seen.first.shape[-2:]
-    finer = mask.shape[-1] // width
     known: list[tuple[Tensor, Tensor]] = []
     painted: list[Tensor] = []
     for norm in range(norms + 1):
         moments = Moments()
         for look, own, _ in strips(height, rows):
             part = Frame(look.stop - look.start, width, look.start)
-            region = part.finer(finer).cut(mask)
+            region = part.finer(STRIDE).cut(mask)
             until = norm if norm < norms else None
             strip = paint(seen.part(part), region, known, until)
             step = strip.shape[-2] // part.height

@@ -1,10 +1,13 @@
 """Contrast of the last norm: lights and darks as in the paintings."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from models import StyleNetwork
-from training.contrast import best_contrast, ends, lightness, stretch
+from models import StyleNetwork, load_pair, read_header
+from tests.conftest import ROOT
+from training.contrast import best_contrast, ends, lightness, main, stretch
 
 
 def test_lightness_by_hand() -> None:
@@ -31,3 +34,17 @@ def test_stretch_changes_the_last_sigmoids_input(network: StyleNetwork) -> None:
     stretch(network, 1.5, -0.25)
     after = torch.logit(network(content, 0.0, mask))
     assert torch.allclose(after, 1.5 * (before - shift) + shift - 0.25, atol=1e-3)
+
+
+def test_command_line_changes_a_pair_once_and_names_what_is_wrong(checkpoint: Path, capsys) -> None:
+    paintings = [str(ROOT / "assets" / "styles" / n) for n in ("straw_hat.jpg", "cypresses.jpg")]
+    photos = ["--photos", str(ROOT / "assets" / "photos"), "--count", "2"]
+    assert main([str(checkpoint), *photos, "--styles", *reversed(paintings)]) == 2
+    before = load_pair(checkpoint).to_rgb.style.scale
+    assert main([str(checkpoint), *photos, "--styles", *paintings]) == 0
+    header, after = read_header(checkpoint), load_pair(checkpoint).to_rgb.style.scale
+    assert torch.allclose(after, header["contrast"]["factor"] * before, atol=2e-3)
+    assert main([str(checkpoint), *photos, "--styles", *paintings]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(str(checkpoint) in line for line in lines)
+    assert "other paintings" in lines[0] and "has its contrast already" in lines[1]

@@ -1,9 +1,13 @@
 """The start from a published painter: the wider network does what the narrow one does."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from models import NetworkConfig, StyleNetwork
+from tests.conftest import ROOT
 from training import ghiasi
 
 NARROW = NetworkConfig(width=4, branch_blocks=2, mask_size=97)
@@ -83,3 +87,18 @@ def test_dequantizes_each_channel_by_its_own_scale(tmp_path) -> None:
     onnx.save(model, tmp_path / "painter.onnx")
     found = ghiasi.read_weights(tmp_path / "painter.onnx")["layer/weights_dequant"]
     assert found.tolist() == [[0.5, 1.0], [4.0, 6.0]]
+
+
+@pytest.mark.parametrize("content", [None, b"not a graph"])
+def test_unusable_files_are_named_in_one_line(
+    content: bytes | None, tmp_path: Path, capsys
+) -> None:
+    graph, output = tmp_path / "painter.onnx", tmp_path / "pair.safetensors"
+    if content:
+        graph.write_bytes(content)
+    styles = [str(ROOT / "assets" / "styles" / name) for name in ("irises.jpg", "chaupar.jpg")]
+    argv = [str(graph), str(graph), "--styles", *styles, "--output", str(output)]
+    assert ghiasi.main(argv) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and str(graph) in lines[0]
+    assert not output.exists()

@@ -1,9 +1,14 @@
 """The optimizer of the convolutions, against what is known of it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from models import StyleNetwork
+from tests.conftest import TINY
+from training import TrainConfig, build
 from training.muon import Muon, is_kernel, orthogonalize
 
 
@@ -49,3 +54,16 @@ def test_only_kernels_of_full_convolutions_are_matrices() -> None:
     assert not is_kernel(nn.Conv2d(8, 3, 9).weight)  # a picture's three channels
     assert not is_kernel(nn.Conv2d(8, 16, 3).bias)
     assert not is_kernel(nn.Parameter(torch.ones(2, 16, 1, 1)))  # scales of two styles
+
+
+def test_norm_parameters_of_a_foundation_are_moved_by_adam_at_their_own_rate() -> None:
+    # Five rows of eight channels have a kernel's four dimensions.
+    network = StyleNetwork(replace(TINY, styles=5))
+    config = replace(TrainConfig(), learning_rate=0.1, norm_rate=4.0)
+    muon, adam = build.build_optimizers(network, config)
+    norms = build.norm_parameters(network)
+    kernels = {p for group in muon.param_groups for p in group["params"]}
+    assert not kernels & norms and network.branch1[0].conv1.weight in kernels
+    shares = {p: g.get("share", 1.0) for g in adam.param_groups for p in g["params"]}
+    assert {shares[p] for p in norms} == {4.0}
+    assert {share for p, share in shares.items() if p not in norms} == {1.0}

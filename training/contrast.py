@@ -8,6 +8,7 @@ lightness of painted photographs as near to the paintings' as they can.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -15,10 +16,12 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from data.images import list_pictures, long_side, read_picture, resize, sha256
+from data.images import PictureError, list_pictures, long_side, read_picture, resize, sha256
+from duostyle_files import printable
 from models import CheckpointError, StyleNetwork, load_pair, read_header, save_checkpoint
 
 SIDE = 384  # long side of the photographs, pixels
+EVERY = 37  # pixel of a photograph that counts: some 3,000
 FACTORS = [1 + 0.05 * step for step in range(17)]
 OFFSETS = [0.1 * step for step in range(-12, 7)]
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear sRGB
@@ -41,11 +44,12 @@ def ends(picture: Tensor) -> tuple[float, float]:
 
 @torch.no_grad()
 def logits(network: StyleNetwork, photo: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the last sigmoid takes at alpha 0, and the shift in it, `(3, N)` each."""
+    """Return what the last sigmoid takes at alpha 0, and the shift in it, `(3, n)` each, of
+    every EVERYth pixel."""
     painted, mask = network.paint(photo, 0.0)
     shift = network.to_rgb.style.mixed(mask)[1]
     values = torch.logit(painted.clamp(1e-4, 1 - 1e-4))
-    return values[0].flatten(1)[:, ::3], shift[0].flatten(1)[:, ::3]
+    return values[0].flatten(1)[:, ::EVERY], shift[0].flatten(1)[:, ::EVERY]
 
 
 def best_contrast(
@@ -75,8 +79,18 @@ def stretch(network: StyleNetwork, factor: float, offset: float) -> None:
     network.to_rgb.style.shift.add_(offset)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Stretch a checkpoint's contrast in place."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        match_contrast(args)
+    except (CheckpointError, PictureError, ValueError, OSError) as error:
+        print(f"training.contrast: {printable(str(error))}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="a pair, changed in place")
     parser.add_argument("--photos", type=Path, required=True, help="folder of photographs")
@@ -84,7 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--styles", type=Path, nargs=2, required=True, metavar="FILE", help="its two paintings"
     )
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def match_contrast(args: argparse.Namespace) -> None:
+    """Change a checkpoint in place. Raises CheckpointError, PictureError, OSError."""
     network, header = load_pair(args.checkpoint), read_header(args.checkpoint)
     known = [style["sha256"] for style in header["styles"]]
     if known != [sha256(style) for style in args.styles]:
@@ -92,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     paintings = [ends(read_picture(style).pixels.flatten(1)) for style in args.styles]
     target = tuple(fmean(side) for side in zip(*paintings, strict=True))
     files = list_pictures(args.photos)
+    if not files or args.count < 1:
+        raise PictureError(f"{args.photos}: no photographs to measure by")
+    if "contrast" in header:
+        raise CheckpointError(f"{args.checkpoint}: has its contrast already")
     chosen = files[:: max(len(files) // args.count, 1)][: args.count]
     photos = [read_picture(file).pixels[None] for file in chosen]
     photos = [resize(p, long_side(tuple(p.shape[-2:]), SIDE)) for p in photos]
@@ -104,4 +126,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

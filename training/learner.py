@@ -73,11 +73,14 @@ class Learner:
         """
         self.config, self.world = config, world
         self.device, self.kind = device, device.partition(":")[0]
+        start = build.build_network(config) if config.start_share or not resume else None
+        self.start: dict[str, Tensor] = {}
+        if start and config.start_share:
+            self.start = {k: v.to(device, copy=True) for k, v in start.state_dict().items()}
         if resume:
             network, self.earlier = restore_network(Path(config.output))
         else:
-            network, self.earlier = build.build_network(config), build.provenance(config)
-        self.start = build.build_network(config).state_dict() if config.start_share else {}
+            network, self.earlier = start, build.provenance(config)
         self.network = build.set_up(network, config).to(device)
         paintings = len(build.style_files(config))
         if self.network.config.styles != paintings:
@@ -231,13 +234,10 @@ class Learner:
         Fine-tuned weights and those that they started from, interpolated, keep the merits of both
         (WiSE-FT, Wortsman et al. 2022).
         """
-        found = dict(self.average.weights)
-        for name, value in self.start.items():
-            if value.is_floating_point():
-                found[name] = torch.lerp(
-                    found[name], value.to(found[name]), self.config.start_share
-                )
-        return found
+        share = self.config.start_share
+        kept = {k: v for k, v in self.start.items() if v.is_floating_point()}
+        average = self.average.weights
+        return average | {k: torch.lerp(average[k], v, share) for k, v in kept.items()}
 
     def averaged(self) -> StyleNetwork:
         """Return a network of its own with the weights that are saved, ready to run."""

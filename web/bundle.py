@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from PIL import Image, ImageOps
-from torch import nn
 
 WEB = Path(__file__).resolve().parent
 ROOT = WEB.parent
 sys.path.insert(0, str(ROOT))
 
 from data.images import save_image, whole_file  # noqa: E402
+from engines import fingerprint  # noqa: E402
 from engines.browser import for_browsers  # noqa: E402
 from engines.graph import Ports, export_graph  # noqa: E402
 from models import (  # noqa: E402
@@ -33,30 +33,20 @@ THUMBNAIL = (180, 240)  # pixels
 PARTS = {"mask": Ports(mask_alone=True), "paint": Ports(takes_mask=True)}
 
 
-def export_part(network: StyleNetwork, name: str, part: str, folder: Path) -> str:
+def export_part(network: StyleNetwork, part: str, folder: Path, known: dict[str, str]) -> str:
     """Write one of a pair's two graphs; returns its file's name, which changes with its content.
 
-    Pairs with the same mask branch and encoder share one mask graph.
+    `known`: names of the graphs so far: pairs with one mask branch and encoder share that graph.
     """
-    if part == "mask":
-        name = f"mask.{_digest(network.encoder, network.mask_branch)}"
-        if found := list(folder.glob(f"{name}.*.onnx")):
-            return found[0].name
-    scratch = folder / f"{name}-{part}.part"
-    export_graph(network, scratch, PARTS[part])
-    for_browsers(scratch)
-    digest = hashlib.sha256(scratch.read_bytes()).hexdigest()[:8]
-    stem = name if part == "mask" else f"{name}-{part}"
-    return scratch.replace(folder / f"{stem}.{digest}.onnx").name
-
-
-def _digest(*modules: nn.Module) -> str:
-    """Return eight hex digits for the weights of some modules."""
-    found = hashlib.sha256()
-    for module in modules:
-        for name, value in module.state_dict().items():
-            found.update(name.encode() + value.contiguous().numpy().tobytes())
-    return found.hexdigest()[:8]
+    reads = (network.encoder, network.mask_branch) if part == "mask" else ()
+    key = f"{part} {fingerprint(network, *reads)}"
+    if key not in known:
+        scratch = folder / f"{part}.part"
+        export_graph(network, scratch, PARTS[part])
+        for_browsers(scratch)
+        digest = hashlib.sha256(scratch.read_bytes()).hexdigest()[:8]
+        known[key] = scratch.replace(folder / f"{part}.{digest}.onnx").name
+    return known[key]
 
 
 def thumbnail(painting: Path, folder: Path) -> str:
@@ -73,7 +63,7 @@ def bundle(public: Path = PUBLIC) -> None:
     shutil.rmtree(models, ignore_errors=True)
     for folder in (models, paintings):
         folder.mkdir(parents=True, exist_ok=True)
-    pairs = []
+    pairs, known = [], {}
     for name in [name for name in shipped_checkpoints() if name.endswith(SMALL)]:
         entry: dict[str, object] = {"name": name.removesuffix(SMALL)}
         styles = [style["file"] for style in read_header(name)["styles"]]
@@ -84,7 +74,7 @@ def bundle(public: Path = PUBLIC) -> None:
                 "picture": f"./paintings/{thumbnail(STYLES / file, paintings)}"
             }
         network = load_pair(name)
-        entry |= {part: f"./models/{export_part(network, name, part, models)}" for part in PARTS}
+        entry |= {part: f"./models/{export_part(network, part, models, known)}" for part in PARTS}
         pairs.append(entry)
         print(f"{name}: exported")
     shutil.copyfile(SAMPLE, public / "sample.jpg")
