@@ -8,9 +8,9 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .images import PictureError, save_image, short_side
-from .opening import open_picture
-from .profiles import to_srgb
+from duostyle.io.images import PictureError, save_image, short_side
+from duostyle.io.opening import open_picture
+from duostyle.io.profiles import to_srgb
 
 SHORT_SIDE = 512  # pixels; larger photographs are reduced
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .images import PictureError, long_side, read_picture, resize, save_image
-from .opening import open_picture
+from duostyle.io.images import PictureError, long_side, read_picture, resize, save_image
+from duostyle.io.opening import open_picture
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",

@@ -13,8 +13,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from .images import PictureError, list_pictures, read_picture
-from .masks import IGNORE, foreground_mask, read_labels
+from duostyle.data.masks import IGNORE, foreground_mask, read_labels
+from duostyle.io.images import PictureError, list_pictures, read_picture
 
 TURNED = 0.05  # by which the logarithms of the aspects have to differ: 5 %
 MOST_TRIES = 100  # photographs that may be unusable in a row

@@ -1,13 +1,13 @@
 """The objective: style, style blend, content, smoothness, mask distillation."""
 
-from .imitation import imitation_distance
-from .mask import mask_distillation
-from .objective import Objective, ObjectiveWeights, Painting
-from .palette import palette, palette_distance
-from .perceptual import PerceptualNetwork
-from .smoothness import total_variation
-from .steadiness import steadiness_distance
-from .style import content_distance, gram, gram_distance
+from duostyle.losses.imitation import imitation_distance
+from duostyle.losses.mask import mask_distillation
+from duostyle.losses.objective import Objective, ObjectiveWeights, Painting
+from duostyle.losses.palette import palette, palette_distance
+from duostyle.losses.perceptual import PerceptualNetwork
+from duostyle.losses.smoothness import total_variation
+from duostyle.losses.steadiness import steadiness_distance
+from duostyle.losses.style import content_distance, gram, gram_distance
 
 __all__ = [
     "Objective",

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .imitation import imitation_distance
-from .mask import mask_distillation
-from .palette import palette, palette_distance
-from .perceptual import Features, PerceptualNetwork
-from .smoothness import total_variation
-from .steadiness import steadiness_distance
-from .style import Grams, content_distance, gram, gram_distance
+from duostyle.losses.imitation import imitation_distance
+from duostyle.losses.mask import mask_distillation
+from duostyle.losses.palette import palette, palette_distance
+from duostyle.losses.perceptual import Features, PerceptualNetwork
+from duostyle.losses.smoothness import total_variation
+from duostyle.losses.steadiness import steadiness_distance
+from duostyle.losses.style import Grams, content_distance, gram, gram_distance
 
 LEAST_REGION = 0.1  # share of a picture
 FINE_LAYERS = {"relu1_2": 1.0, "relu2_2": 2.0}  # brushwork and grain, at full size

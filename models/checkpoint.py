@@ -12,11 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from duostyle_files import write_whole
-
-from .config import NetworkConfig
-from .network import StyleNetwork
-from .shipped import SHIPPED, shipped_checkpoints
+from duostyle.files import write_whole
+from duostyle.models.config import NetworkConfig
+from duostyle.models.network import StyleNetwork
+from duostyle.models.shipped import SHIPPED, shipped_checkpoints
 
 # 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels;
 # 5: the mask branch's stride; 6: no view of the photograph behind the bottleneck
@@ -111,7 +110,7 @@ def load_pair(path_or_name: str | Path, device: str | torch.device = "cpu") -> S
     if network.config.styles != 2:
         raise CheckpointError(
             f"{path_or_name}: a foundation of {network.config.styles} paintings, not a pair; train "
-            f"one from it (train.py --init {path_or_name}), or name a pair"
+            f"one from it (duostyle train --init {path_or_name}), or name a pair"
         )
     return network
 
@@ -149,7 +148,7 @@ def save_checkpoint(
 
 def _header(path: Path, metadata: dict[str, str] | None) -> Header:
     if not metadata or "duostyle" not in metadata:
-        raise CheckpointError(f"{path}: not a Duostyle checkpoint; name one made by train.py")
+        raise CheckpointError(f"{path}: not a Duostyle checkpoint; name one made by duostyle train")
     header = json.loads(metadata["duostyle"])
     if not isinstance(header, dict):
         raise ValueError("its header is no object")

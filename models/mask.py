@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-from .head import CLASSES, DeepLabHead
+from duostyle.models.head import CLASSES, DeepLabHead
 
 # Outputs of MobileNetV2's feature stages: (index, channels) at strides 4, 8, 16, and 16 or 32.
 STAGES = ((3, 24), (6, 32), (13, 96), (17, 320))

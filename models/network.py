@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import large
-from .config import NetworkConfig
-from .contract import Inspection, check_inputs
-from .frame import HALO, STRIDE, Frame, Seen
-from .layers import Moments, StyledOutput, StyledResidual, StyledUpsample, conv
-from .mask import MaskBranch
+from duostyle.models import tiling as large
+from duostyle.models.config import NetworkConfig
+from duostyle.models.context import HALO, STRIDE, Frame, Seen
+from duostyle.models.interface import Inspection, check_inputs
+from duostyle.models.layers import Moments, StyledOutput, StyledResidual, StyledUpsample, conv
+from duostyle.models.mask import MaskBranch
 
 STRIP_PIXELS = 4_000_000  # of the picture, decoded at a time
 WHOLE_PIXELS = 12_000_000  # of larger pictures nothing is held as a whole in float32

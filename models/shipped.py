@@ -2,9 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+from duostyle.files import ROOT
+
+SHIPPED = ROOT / "checkpoints"
 LIST = "pairs.json"  # beside the checkpoints; its order is the pairs' order
 SMALL = "-small"  # ends the name of a pair's smaller network
 

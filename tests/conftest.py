@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import vgg16
 
-from losses import ObjectiveWeights
-from models import NetworkConfig, StyleNetwork, save_checkpoint
+from duostyle.losses import ObjectiveWeights
+from duostyle.models import NetworkConfig, StyleNetwork, save_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-import infer
-from data.images import PictureError
-from data.video import Frame, VideoReader
-from data.video_out import Encoding
-from painting.camera import LEFT, RIGHT, Live, Newest, run_camera
-from painting.devices import OpenCVCamera, Recording, key_of
+from duostyle.cli import paint as infer
+from duostyle.inference.camera import LEFT, RIGHT, Live, Newest, run_camera
+from duostyle.inference.devices import OpenCVCamera, Recording, key_of
+from duostyle.io.images import PictureError
+from duostyle.io.video import Frame, VideoReader
+from duostyle.io.video_out import Encoding
 from tests.test_video import make
 
 

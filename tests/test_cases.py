@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-import infer
-import train
-from data.images import PictureError, read_picture
-from data.masks import read_labels
-from data.video import VIDEO_SUFFIXES
+from duostyle.cli import paint as infer
+from duostyle.cli import train
+from duostyle.data.masks import read_labels
+from duostyle.io.images import PictureError, read_picture
+from duostyle.io.video import VIDEO_SUFFIXES
 from tests.conftest import SHARED
 
 CASES = SHARED / "cases"

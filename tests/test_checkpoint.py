@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models import (
+from duostyle.models import (
     CheckpointError,
     StyleNetwork,
     describe,
@@ -19,7 +19,7 @@ from models import (
     save_checkpoint,
     shipped_checkpoints,
 )
-from models.checkpoint import SHIPPED
+from duostyle.models.checkpoint import SHIPPED
 from tests.conftest import ROOT, TINY
 
 

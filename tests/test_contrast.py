@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import StyleNetwork, load_pair, read_header
+from duostyle.models import StyleNetwork, load_pair, read_header
+from duostyle.training.contrast import best_contrast, ends, lightness, main, stretch
 from tests.conftest import ROOT
-from training.contrast import best_contrast, ends, lightness, main, stretch
 
 
 def test_lightness_by_hand() -> None:

@@ -10,16 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import infer
-import train
-from engines import engine
-from engines.engine import GraphEngine, find_whole
-from models import CheckpointError, NetworkConfig, load_checkpoint, read_header
-from models.config import SIZES
+from duostyle.cli import paint as infer
+from duostyle.cli import train
+from duostyle.cli import train_options as menu
+from duostyle.inference import engine
+from duostyle.inference.engine import GraphEngine, find_whole
+from duostyle.models import CheckpointError, NetworkConfig, load_checkpoint, read_header
+from duostyle.models.config import SIZES
+from duostyle.training import TrainConfig
+from duostyle.training.state import STATE_FILE, load_state, restore_network, save_state
 from tests.conftest import TINY
 from tests.test_fuzz import learned
-from training import TrainConfig, menu
-from training.state import STATE_FILE, load_state, restore_network, save_state
 
 
 def with_header(path: Path, text: str) -> None:
@@ -51,7 +52,9 @@ def test_sizes_are_checked_before_anything_is_built(
     argv = [str(astronaut), "-o", str(tmp_path / "o.png"), "--checkpoint", str(checkpoint)]
     assert infer.main(argv) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith(f"infer.py: {checkpoint}: damaged checkpoint")
+    assert len(lines) == 1 and lines[0].startswith(
+        f"duostyle paint: {checkpoint}: damaged checkpoint"
+    )
     assert "astronaut" not in lines[0] and time.monotonic() - began < 10
 
 
@@ -108,7 +111,7 @@ def test_settings_from_files_are_checked_as_flags_are(text: str, tmp_path: Path,
     assert train.main(["--settings", str(file), "--output", str(tmp_path / "r")]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and SETTINGS[text] in lines[0]
-    assert lines[0].startswith(f"train.py: {file}: no settings")
+    assert lines[0].startswith(f"duostyle train: {file}: no settings")
     (tmp_path / "run").mkdir()
     file.rename(tmp_path / "run" / menu.CONFIG_FILE)
     assert train.main(["--resume", str(tmp_path / "run")]) == 2

@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import demo
-from data.images import PictureError
-from data.masks import read_labels
-from data.sheet import CAPTION, MARGIN, contact_sheet
-from data.video import Frame, VideoReader
-from models import shipped_checkpoints
+from duostyle.cli import demo
+from duostyle.cli import train_options as menu
+from duostyle.data.masks import read_labels
+from duostyle.io.images import PictureError
+from duostyle.io.sheet import CAPTION, MARGIN, contact_sheet
+from duostyle.io.video import Frame, VideoReader
+from duostyle.models import shipped_checkpoints
+from duostyle.training import build
 from tests.conftest import ROOT
 from tests.test_video import make
-from training import build, menu
 
 
 def test_contact_sheet_holds_every_picture() -> None:

@@ -12,14 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-import export
-import infer
-from engines import GraphEngine, engine, parity
-from engines.browser import for_browsers
-from engines.graph import Ports, export_graph
-from engines.parity import Parity, compare
-from engines.smaller import to_fp16
-from models import StyleNetwork
+from duostyle.cli import export
+from duostyle.cli import paint as infer
+from duostyle.export import parity
+from duostyle.export.browser import for_browsers
+from duostyle.export.graph import Ports, export_graph
+from duostyle.export.parity import Parity, compare
+from duostyle.export.quantize import to_fp16
+from duostyle.inference import engine
+from duostyle.inference.engine import GraphEngine
+from duostyle.models import StyleNetwork
 from tests.conftest import ROOT, TINY
 
 
@@ -166,7 +168,7 @@ def test_openvino_reports_to_nobody() -> None:
     code = (
         "import sys, multiprocessing\n"
         "multiprocessing.Process.start = lambda self: sys.exit('a process was started')\n"
-        "from engines.engine import openvino_loader\n"
+        "from duostyle.inference.engine import openvino_loader\n"
         "openvino_loader('fp32')\n"
         "assert sys.modules['openvino_telemetry'] is None and 'openvino' in sys.modules\n"
     )

@@ -9,11 +9,18 @@ from PIL import Image
 from safetensors.torch import save_file
 from torchvision.models import vgg19
 
-import evaluate
-from losses import PerceptualNetwork
-from metrics.edges import boundary_f, paste, seam
-from metrics.objective import closures_worth
-from metrics.regions import Regions, iou, region_grams, relative_distance, style_scale, table
+from duostyle.cli import evaluate
+from duostyle.evaluation.boundary import boundary_f, paste, seam
+from duostyle.evaluation.objective import closures_worth
+from duostyle.evaluation.regions import (
+    Regions,
+    iou,
+    region_grams,
+    relative_distance,
+    style_scale,
+    table,
+)
+from duostyle.losses import PerceptualNetwork
 
 
 def test_iou_by_hand() -> None:
@@ -65,7 +72,7 @@ def test_command(checkpoint: Path, photo_folder, random_vgg: Path, tmp_path: Pat
 
 
 def test_missing_style_image_is_one_line(photo_folder, network, tmp_path: Path, capsys) -> None:
-    from models import save_checkpoint
+    from duostyle.models import save_checkpoint
 
     styles = [{"name": "nobody", "sha256": "0"}]
     training = {"style_size": 64, "foreground": ""}
@@ -80,7 +87,7 @@ def test_missing_style_image_is_one_line(photo_folder, network, tmp_path: Path, 
 def test_a_checkpoint_of_another_objective_is_one_line(
     photo_folder, network, random_vgg: Path, tmp_path: Path, capsys
 ) -> None:
-    from models import save_checkpoint
+    from duostyle.models import save_checkpoint
 
     path, painting = tmp_path / "c.safetensors", photo_folder[0] / "1.png"
     header = {"styles": [], "training": {"style_size": 64, "foreground": ""}}
@@ -202,7 +209,7 @@ def test_solve_by_the_reference_setting(
 def test_alpha_command(
     checkpoint: Path, photo_folder, random_vgg: Path, network, tmp_path: Path, capsys
 ) -> None:
-    from models import read_header, save_checkpoint
+    from duostyle.models import read_header, save_checkpoint
 
     header = read_header(checkpoint)
     files = []

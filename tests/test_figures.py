@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-import evaluate
-from data.sheet import contact_sheet
-from metrics.figures import BLEND, blend, comparison, detail
-from models import StyleNetwork
+from duostyle.cli import evaluate
+from duostyle.evaluation.figures import BLEND, blend, comparison, detail
+from duostyle.io.sheet import contact_sheet
+from duostyle.models import StyleNetwork
 
 
 def test_a_row_that_is_too_wide_is_made_lower() -> None:

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data.images import Picture, PictureError, save_image, write_picture
-from data.masks import make_labels
-from duostyle_files import MOST_NAME, WriteError, printable, whole_file, write_whole
+from duostyle.data.masks import make_labels
+from duostyle.files import MOST_NAME, WriteError, printable, whole_file, write_whole
+from duostyle.io.images import Picture, PictureError, save_image, write_picture
 
 
 @contextmanager

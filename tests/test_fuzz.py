@@ -21,15 +21,15 @@ import pytest
 import torch
 from PIL import Image
 
-import infer
-import train
-from data.images import PictureError, read_picture
-from data.masks import read_labels
-from models import CheckpointError, StyleNetwork, load_checkpoint
+from duostyle.cli import paint as infer
+from duostyle.cli import train
+from duostyle.data.masks import read_labels
+from duostyle.io.images import PictureError, read_picture
+from duostyle.models import CheckpointError, StyleNetwork, load_checkpoint
+from duostyle.training.muon import Muon, is_kernel
+from duostyle.training.settings import TrainConfig
+from duostyle.training.state import STATE_FILE, Average, load_state, restore_network, save_state
 from tests.conftest import TINY
-from training.muon import Muon, is_kernel
-from training.settings import TrainConfig
-from training.state import STATE_FILE, Average, load_state, restore_network, save_state
 
 INPUTS = int(os.environ.get("DUOSTYLE_FUZZ", "112"))
 SEED = int(os.environ.get("DUOSTYLE_FUZZ_SEED", "19"))
@@ -184,7 +184,7 @@ class Fuzz:
             return True
         assert code == 2, code
         assert not left, left
-        about = [line for line in lines if line.startswith("infer.py: ")]
+        about = [line for line in lines if line.startswith("duostyle paint: ")]
         assert len(about) == 1 and path.name in about[0], lines
         return False
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models import NetworkConfig, StyleNetwork
+from duostyle.models import NetworkConfig, StyleNetwork
+from duostyle.training import ghiasi
 from tests.conftest import ROOT
-from training import ghiasi
 
 NARROW = NetworkConfig(width=4, branch_blocks=2, mask_size=97)
 WIDE = NetworkConfig(width=6, branch_blocks=2, mask_size=97)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from data.images import read_picture
-from data.masks import load_segmenter
-from models import StyleNetwork, pretrained_backbone
-from models.head import CLASSES, DeepLabHead
-from models.mask import MaskBranch
-from training import TrainConfig, build
+from duostyle.data.masks import load_segmenter
+from duostyle.io.images import read_picture
+from duostyle.models import StyleNetwork, pretrained_backbone
+from duostyle.models.head import CLASSES, DeepLabHead
+from duostyle.models.mask import MaskBranch
+from duostyle.training import TrainConfig, build
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from data.color import keep_chroma
-from data.images import (
+from duostyle.io.color import keep_chroma
+from duostyle.io.images import (
     Picture,
     PictureError,
     decode,

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-import infer
-from data.images import pil_to_tensor, tensor_to_pil
-from models import StyleNetwork, describe, load_checkpoint, shipped_checkpoints
-from models.shipped import SHIPPED
+from duostyle.cli import paint as infer
+from duostyle.io.images import pil_to_tensor, tensor_to_pil
+from duostyle.models import StyleNetwork, describe, load_checkpoint, shipped_checkpoints
+from duostyle.models.shipped import SHIPPED
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_folder_with_a_broken_file(paint, astronaut: Path, tmp_path: Path, cap
     (folder / "b.jpg").write_bytes(b"broken")
     assert paint(folder, "-o", tmp_path / "out") == 2
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.jpg", "c.jpg"}
-    message = [line for line in capsys.readouterr().err.splitlines() if "infer.py" in line]
+    message = [line for line in capsys.readouterr().err.splitlines() if "duostyle paint" in line]
     assert len(message) == 1 and "b.jpg: not a readable picture" in message[0]
 
 
@@ -169,7 +169,7 @@ def test_shipped_pair_paints_the_astronaut_in_two_styles(astronaut: Path) -> Non
 
 
 def test_open_painter_says_what_it_cannot_do(checkpoint: Path, monkeypatch) -> None:
-    monkeypatch.setattr("painting.painters.fastest_backend", lambda precision: "torch")
+    monkeypatch.setattr("duostyle.inference.backends.fastest_backend", lambda precision: "torch")
     painter, precision = infer.open_painter(checkpoint, "cpu", precision="fp32", moving=True)
     assert isinstance(painter, StyleNetwork) and precision == "fp32"
     with pytest.raises(ValueError, match="tensorrt: is none of torch, onnx, openvino"):

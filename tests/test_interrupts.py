@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import export
-import infer
-import train
-from data.stop import INTERRUPTED
+from duostyle.cli import export, train
+from duostyle.cli import paint as infer
+from duostyle.signals import INTERRUPTED
 from tests.conftest import ROOT
 from tests.test_train import backbone_file, command  # noqa: F401
 
+PROGRAMS = {"infer": "paint", "train": "train", "export": "export", "evaluate": "evaluate"}
 
-@pytest.mark.parametrize("program", ["infer.py", "train.py", "export.py", "evaluate.py"])
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_ctrl_c_while_a_program_is_imported(program: str) -> None:
     code = (
         "import runpy, sys, threading, time, signal, os\n"
@@ -27,12 +28,12 @@ def test_ctrl_c_while_a_program_is_imported(program: str) -> None:
         "    while 'torch' not in sys.modules: time.sleep(0.001)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "threading.Thread(target=stop, daemon=True).start()\n"
-        f"sys.argv = ['{program}', '--help']\n"
-        f"runpy.run_path('{program}', run_name='__main__')\n"
+        f"sys.argv = ['{program}.py', '--help']\n"
+        f"runpy.run_path('{program}.py', run_name='__main__')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == INTERRUPTED, done.stderr
-    assert done.stderr.splitlines() == [f"{program}: stopped"]
+    assert done.stderr.splitlines() == [f"duostyle {PROGRAMS[program]}: stopped"]
 
 
 def interrupt(*_: object, **__: object) -> None:
@@ -40,7 +41,7 @@ def interrupt(*_: object, **__: object) -> None:
 
 
 def test_ctrl_c_before_the_first_step(command, monkeypatch, capsys) -> None:  # noqa: F811
-    for part in ("training.build.prepare_data", "training.build.build_network"):
+    for part in ("duostyle.training.build.prepare_data", "duostyle.training.build.build_network"):
         with monkeypatch.context() as patch:
             patch.setattr(part, interrupt)
             assert train.main(command("run")) == INTERRUPTED
@@ -57,7 +58,7 @@ def test_ctrl_c_while_a_checkpoint_is_loaded_or_exported(
     monkeypatch.setattr(export, "export_graph", interrupt)
     assert export.main([str(checkpoint), "-o", str(tmp_path / "o.onnx")]) == INTERRUPTED
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["infer.py: stopped", "export.py: stopped"]
+    assert lines == ["duostyle paint: stopped", "duostyle export: stopped"]
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
 
 
@@ -71,8 +72,8 @@ def test_kills_while_labels_are_made_leave_whole_labels(
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from data.masks import make_labels\n"
-        "from data.photos import label_jobs\n"
+        "from duostyle.data.masks import make_labels\n"
+        "from duostyle.data.photos import label_jobs\n"
         "entries = label_jobs(*map(Path, sys.argv[1:3]))\n"
         "make_labels([(e.photo, e.label) for e in entries], sys.argv[3])\n"
     )
@@ -91,7 +92,7 @@ def test_kills_while_labels_are_made_leave_whole_labels(
 
 
 def test_interrupts_are_heard_as_usual_once_a_program_runs() -> None:
-    from data.stop import hear_interrupts, quiet_start
+    from duostyle.signals import hear_interrupts, quiet_start
 
     before = signal.getsignal(signal.SIGINT)
     try:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.images import PictureError
-from data.jobs import find_photos, matte_of, plan_outputs
+from duostyle.io.images import PictureError
+from duostyle.io.paths import find_photos, matte_of, plan_outputs
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models import StyleNetwork, large
-from models import network as network_module
+from duostyle.models import StyleNetwork
+from duostyle.models import network as network_module
+from duostyle.models import tiling as large
 from tests.conftest import TINY
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-import evaluate
-from metrics import blind, look
+from duostyle.cli import evaluate
+from duostyle.evaluation import blind, look
 
 
 def grey(value: float, height: int = 64, width: int = 96) -> torch.Tensor:

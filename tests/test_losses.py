@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from losses import (
+from duostyle.losses import (
     Objective,
     ObjectiveWeights,
     Painting,
@@ -19,8 +19,15 @@ from losses import (
     palette_distance,
     total_variation,
 )
-from losses.objective import FINE_LAYERS, STYLE_STRENGTH, StyleTargets, grams, middle, presence
-from losses.palette import QUANTILES
+from duostyle.losses.objective import (
+    FINE_LAYERS,
+    STYLE_STRENGTH,
+    StyleTargets,
+    grams,
+    middle,
+    presence,
+)
+from duostyle.losses.palette import QUANTILES
 
 
 def test_gram_by_hand() -> None:

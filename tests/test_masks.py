@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.images import PictureError, read_picture
-from data.masks import (
+from duostyle.data.masks import (
     VOC_CLASSES,
     foreground_classes,
     foreground_mask,
@@ -17,6 +16,7 @@ from data.masks import (
     read_labels,
     segment,
 )
+from duostyle.io.images import PictureError, read_picture
 from tests.conftest import ROOT
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from losses import steadiness_distance
-from training.motion import NOISE, draw_motions, move, with_moved
+from duostyle.losses import steadiness_distance
+from duostyle.training.motion import NOISE, draw_motions, move, with_moved
 
 PICTURE = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(1))
 

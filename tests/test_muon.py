@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from models import StyleNetwork
+from duostyle.models import StyleNetwork
+from duostyle.training import TrainConfig, build
+from duostyle.training.muon import Muon, is_kernel, orthogonalize
 from tests.conftest import TINY
-from training import TrainConfig, build
-from training.muon import Muon, is_kernel, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-import models.network as network_module
-from models import SIZES, Inspection, NetworkConfig, StyleNetwork
-from models.layers import ConditionalNorm, DoublingConv, conv, instance_norm
-from models.mask import backbone
+from duostyle.models import SIZES, Inspection, NetworkConfig, StyleNetwork
+from duostyle.models import network as network_module
+from duostyle.models.layers import ConditionalNorm, DoublingConv, conv, instance_norm
+from duostyle.models.mask import backbone
 
 SIZES_TAKEN = [(16, 16), (17, 16), (31, 64), (33, 47), (64, 64), (61, 130), (16, 300)]
 
@@ -252,7 +252,7 @@ def test_shipped_backbone_file_folds_exactly(shared) -> None:
     from safetensors.torch import load_file
     from torchvision.models import mobilenet_v2
 
-    from models import pretrained_backbone
+    from duostyle.models import pretrained_backbone
 
     path = shared / "weights" / "mobilenet_v2_voc_features.safetensors"
     plain = mobilenet_v2(weights=None).features[:18].eval()
@@ -264,7 +264,7 @@ def test_shipped_backbone_file_folds_exactly(shared) -> None:
 
 
 def test_imagenet_statistics_move_into_the_stem() -> None:
-    from models.mask import IMAGENET_MEAN, IMAGENET_STD, _absorb_imagenet_statistics
+    from duostyle.models.mask import IMAGENET_MEAN, IMAGENET_STD, _absorb_imagenet_statistics
 
     stem, norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4).eval()
     picture = torch.rand(1, 3, 5, 5)

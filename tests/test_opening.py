@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-import infer
-from data.images import PictureError, list_pictures, read_mask, read_picture, read_style
-from data.jobs import find_photos, plan_outputs
-from data.masks import read_labels
-from data.opening import open_picture
-from data.profiles import is_srgb
-from models import StyleNetwork
+from duostyle.cli import paint as infer
+from duostyle.data.masks import read_labels
+from duostyle.io.images import PictureError, list_pictures, read_mask, read_picture, read_style
+from duostyle.io.opening import open_picture
+from duostyle.io.paths import find_photos, plan_outputs
+from duostyle.io.profiles import is_srgb
+from duostyle.models import StyleNetwork
 from tests.test_images import gradient
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\n{} loop\n"

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import vgg16
 
-import evaluate
-from data.images import read_picture, read_style
-from losses import PerceptualNetwork
-from metrics.peer_network import PeerNetwork, load_peer
-from metrics.peers import Rivals, lpips_distance
-from metrics.regions import region_grams, relative_distance, style_scale
+from duostyle.cli import evaluate
+from duostyle.evaluation.baseline import Rivals, lpips_distance
+from duostyle.evaluation.peer_network import PeerNetwork, load_peer
+from duostyle.evaluation.regions import region_grams, relative_distance, style_scale
+from duostyle.io.images import read_picture, read_style
+from duostyle.losses import PerceptualNetwork
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from data.hub import fetch_hub_photos
-from data.images import PictureError
-from data.photos import PhotoDataset, PositionSampler, label_jobs
+from duostyle.data.hub import fetch_hub_photos
+from duostyle.data.photos import PhotoDataset, PositionSampler, label_jobs
+from duostyle.io.images import PictureError
 from tests.test_files import full_disk
 
 
@@ -230,7 +230,7 @@ def test_labels_of_a_turned_photograph_are_noticed(tmp_path: Path) -> None:
 
 def test_workers_can_be_spawned(photo_folder: tuple[Path, Path]) -> None:
     # As on Windows and macOS, where nothing is inherited.
-    from training.build import _leave_signals_to_the_run
+    from duostyle.training.build import _leave_signals_to_the_run
 
     dataset = make(photo_folder)
     loader = DataLoader(
@@ -249,7 +249,7 @@ def test_workers_can_be_spawned(photo_folder: tuple[Path, Path]) -> None:
 def test_workers_pass_over_interrupts_without_process_groups(monkeypatch) -> None:
     import signal
 
-    from training import build
+    from duostyle.training import build
 
     heard = {}
     monkeypatch.delattr("os.setpgrp")
@@ -259,7 +259,7 @@ def test_workers_pass_over_interrupts_without_process_groups(monkeypatch) -> Non
 
 
 def test_a_full_disk_is_no_corrupt_photograph(tmp_path: Path, monkeypatch) -> None:
-    from data import hub
+    from duostyle.data import hub
 
     raw = tmp_path / "a.png"
     Image.effect_noise((64, 64), 80).convert("RGB").save(raw)

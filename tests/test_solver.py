@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from losses import Objective, ObjectiveWeights, Painting, PerceptualNetwork, total_variation
-from losses.solver import reference_weights, solve, white_noise
+from duostyle.losses import (
+    Objective,
+    ObjectiveWeights,
+    Painting,
+    PerceptualNetwork,
+    total_variation,
+)
+from duostyle.losses.solver import reference_weights, solve, white_noise
 
 CONTENT = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
 MASK = torch.zeros(1, 1, 24, 32)

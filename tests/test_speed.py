@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-import evaluate
-from metrics import counting, probe, speed
-from metrics.counting import Cost, Machine
-from models import StyleNetwork, load_checkpoint
-from models.layers import DoublingConv
+from duostyle.cli import evaluate
+from duostyle.evaluation import benchmark as probe
+from duostyle.evaluation import flops as counting
+from duostyle.evaluation import speed
+from duostyle.evaluation.flops import Cost, Machine
+from duostyle.models import StyleNetwork, load_checkpoint
+from duostyle.models.layers import DoublingConv
 from tests.conftest import ROOT, TINY
 
 
@@ -56,7 +58,8 @@ def test_a_clip_for_timing_has_its_size_and_frames(tmp_path: Path) -> None:
 
 FEW = """
 import sys, evaluate
-from metrics import counting, speed
+from duostyle.evaluation import flops as counting
+from duostyle.evaluation import speed
 every = speed.ways
 speed.ways = lambda *a: [w for w in every(*a) if w.name.endswith(("torch fp32", "large fp32"))]
 speed.cold_start = lambda checkpoint: 1.25

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import evaluate
-from data.images import PictureError, read_picture, resize, tensor_to_pil
-from metrics import temporal
-from metrics.flow import Motion
+from duostyle.cli import evaluate
+from duostyle.evaluation import temporal
+from duostyle.evaluation.warp import Motion
+from duostyle.io.images import PictureError, read_picture, resize, tensor_to_pil
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-import infer
-from data.images import PictureError
-from data.jobs import is_video
-from data.orientation import Orientation
-from data.tracks import Copy
-from data.video import Frame, VideoReader
-from painting import Matte, VideoReport, stylize_video
+from duostyle.cli import paint as infer
+from duostyle.inference import Matte, VideoReport, stylize_video
+from duostyle.io.images import PictureError
+from duostyle.io.orientation import Orientation
+from duostyle.io.paths import is_video
+from duostyle.io.streams import Copy
+from duostyle.io.video import Frame, VideoReader
 from tests.conftest import SHARED
 from tests.test_video import Unpainted, read, shown, sound_packets, stamps, with_subtitles
 

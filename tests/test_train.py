@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-import train
-from models import load_checkpoint, pick_training_precision, read_header
+from duostyle.cli import train
+from duostyle.cli import train_options as menu
+from duostyle.models import load_checkpoint, pick_training_precision, read_header
+from duostyle.training import TrainConfig, build
 from tests.conftest import ROOT
-from training import TrainConfig, build, menu
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,11 @@ def command(photo_folder, random_vgg, backbone_file, tmp_path):
 
 def run(argv: list[str], **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "train.py", *argv], cwd=ROOT, capture_output=True, text=True, **options
+        [sys.executable, "-m", "duostyle", "train", *argv],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        **options,
     )
 
 
@@ -78,7 +83,13 @@ def test_three_and_three_with_a_kill_between_is_six(command, tmp_path: Path) -> 
     assert train.main(command("straight")) == 0
     # Slow the second run down by checkpointing after every step, and kill it on the way.
     process = subprocess.Popen(
-        [sys.executable, "train.py", *command("broken", checkpoint_minutes=0, log_steps=1)],
+        [
+            sys.executable,
+            "-m",
+            "duostyle",
+            "train",
+            *command("broken", checkpoint_minutes=0, log_steps=1),
+        ],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
@@ -98,7 +109,13 @@ def test_three_and_three_with_a_kill_between_is_six(command, tmp_path: Path) -> 
 
 def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(command, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "train.py", *command("stopped", steps=10_000, log_steps=1, workers=1)],
+        [
+            sys.executable,
+            "-m",
+            "duostyle",
+            "train",
+            *command("stopped", steps=10_000, log_steps=1, workers=1),
+        ],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -111,7 +128,7 @@ def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(command, tmp_path: Pa
             break
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert re.search(r"stopped at step \d+; go on with: python train\.py --resume", output)
+    assert re.search(r"stopped at step \d+; go on with: duostyle train --resume", output)
     assert read_header(tmp_path / "stopped" / "model.safetensors")["pictures_seen"] >= 8
 
 
@@ -119,7 +136,7 @@ def test_two_processes_take_the_step_of_one(command, tmp_path: Path) -> None:
     options = {"steps": 1, "accumulate": 2, "warmup": 0}
     assert train.main(command("one", **options)) == 0
     two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    two += ["--master-port", str(20_000 + os.getpid() % 20_000), "train.py"]
+    two += ["--master-port", str(20_000 + os.getpid() % 20_000), str(ROOT / "train.py")]
     done = subprocess.run(two + command("two", **options), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     joint, parted = (load_file(tmp_path / r / "state.safetensors") for r in ("one", "two"))
@@ -200,7 +217,7 @@ def test_a_worker_that_finds_nothing_says_so_in_one_line(
             small = image.resize((20, 20))
         small.save(path)
     assert train.main(command("run", workers=1, validation_count=0)) == 2
-    errors = [line for line in capsys.readouterr().err.splitlines() if "train.py" in line]
+    errors = [line for line in capsys.readouterr().err.splitlines() if "duostyle train" in line]
     assert len(errors) == 1 and "photographs in a row cannot be used" in errors[0]
 
 

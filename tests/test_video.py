@@ -15,15 +15,23 @@ import pytest
 import torch
 from PIL import Image
 
-import infer
-from data.frames_out import is_numbered
-from data.images import PictureError
-from data.video import Frame, VideoReader
-from models import StyleNetwork
-from painting import AlphaCurve, Matte, paint_video, parse_alphas, parse_keys, stylize_video
-from painting.progress import Progress
+from duostyle.cli import paint as infer
+from duostyle.inference import (
+    AlphaCurve,
+    Matte,
+    paint_video,
+    parse_alphas,
+    parse_keys,
+    stylize_video,
+)
+from duostyle.inference.progress import Progress
+from duostyle.io.frames_out import is_numbered
+from duostyle.io.images import PictureError
+from duostyle.io.video import Frame, VideoReader
+from duostyle.models import StyleNetwork
 from tests.conftest import ROOT
 
+PAINT = [sys.executable, "-m", "duostyle", "paint"]
 NTSC = Fraction(30000, 1001)
 
 
@@ -600,7 +608,7 @@ def test_command_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
 def test_a_signal_leaves_a_playable_file(checkpoint: Path, tmp_path: Path, number: int) -> None:
     source = make(tmp_path / "in.mp4", size=(320, 240), frames=600, sound="aac")
     out = tmp_path / "out.mp4"
-    argv = [sys.executable, str(ROOT / "infer.py"), str(source), "-o", str(out)]
+    argv = [*PAINT, str(source), "-o", str(out)]
     argv += ["--checkpoint", str(checkpoint), "--backend", "torch", "--preset", "ultrafast"]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     while not any(part.stat().st_size > 20_000 for part in tmp_path.glob(".out.mp4.*.part")):
@@ -618,7 +626,7 @@ def test_a_signal_while_a_graph_is_made_is_answered_at_once(
     checkpoint: Path, tmp_path: Path, number: int
 ) -> None:
     source = make(tmp_path / "in.mp4", frames=3)
-    argv = [sys.executable, str(ROOT / "infer.py"), str(source), "-o", str(tmp_path / "o/x.mp4")]
+    argv = [*PAINT, str(source), "-o", str(tmp_path / "o/x.mp4")]
     argv += ["--checkpoint", str(checkpoint), "--backend", "onnx"]
     cache = tmp_path / "cache"
     process = subprocess.Popen(
@@ -638,21 +646,22 @@ def test_a_signal_while_a_graph_is_made_is_answered_at_once(
     assert not [path for path in (*(tmp_path / "o").iterdir(), *cache.rglob("*.part"))]
 
 
-@pytest.mark.parametrize("command", ["infer.py", "export.py"])
+@pytest.mark.parametrize("command", ["paint", "export"])
 def test_ctrl_c_during_start_up_is_one_line(tmp_path: Path, command: str) -> None:
     code = (
-        f"import os, runpy, signal, sys, threading; sys.argv = ['{command}', 'none.jpg']\n"
+        "import os, runpy, signal, sys, threading\n"
+        f"sys.argv = ['duostyle', '{command}', 'none.jpg']\n"
         "import importlib.abc\n"
         "class Stop(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, *_):\n"
         "        if name == 'torch': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Stop())\n"
-        f"runpy.run_path('{command}', run_name='__main__')"
+        f"runpy.run_module('duostyle', run_name='__main__')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 130 and done.stderr == f"{command}: stopped\n"
+    assert done.returncode == 130 and done.stderr == f"duostyle {command}: stopped\n"
 
 
 def test_a_folder_that_was_interrupted_goes_on(
@@ -697,7 +706,7 @@ def test_a_folder_that_was_interrupted_goes_on(
 
 def test_time_left_is_counted_from_the_first_frame(monkeypatch, capsys) -> None:
     now = [0.0]
-    monkeypatch.setattr("painting.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("duostyle.inference.progress.time.monotonic", lambda: now[0])
     progress = Progress("in.mp4", 100)
     for seconds, frames in ((1000.0, 1), (1005.0, 10), (1011.0, 12)):
         now[0] = seconds

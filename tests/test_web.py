@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from playwright import sync_api
 
-from data.images import read_picture
-from models import SMALL, describe, load_checkpoint, shipped_checkpoints
+from duostyle.io.images import read_picture
+from duostyle.models import SMALL, describe, load_checkpoint, shipped_checkpoints
 from tests.conftest import ROOT
 
 WEB = ROOT / "web"

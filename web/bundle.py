@@ -13,11 +13,11 @@ WEB = Path(__file__).resolve().parent
 ROOT = WEB.parent
 sys.path.insert(0, str(ROOT))
 
-from data.images import save_image, whole_file  # noqa: E402
-from engines import fingerprint  # noqa: E402
-from engines.browser import for_browsers  # noqa: E402
-from engines.graph import Ports, export_graph  # noqa: E402
-from models import (  # noqa: E402
+from duostyle.export.browser import for_browsers  # noqa: E402
+from duostyle.export.graph import Ports, export_graph  # noqa: E402
+from duostyle.inference.engine import fingerprint  # noqa: E402
+from duostyle.io.images import save_image, whole_file  # noqa: E402
+from duostyle.models import (  # noqa: E402
     SMALL,
     StyleNetwork,
     describe,

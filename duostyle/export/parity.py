@@ -1,0 +1,72 @@
+"""How far an exported graph is from the network that it was made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from duostyle.export.graph import Ports, open_session
+from duostyle.models import StyleNetwork
+
+SIZES = ((16, 16), (67, 41), (144, 200), (255, 257), (360, 640))  # height, width
+ALPHAS = (0.0, 0.5, 1.0)
+# Largest and mean difference allowed. Rounding moves edges of the mask: a few pixels change much.
+TOLERANCES = {"fp32": (1e-3, 1e-4), "fp16": (1.0, 1 / 255)}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Differences of pixels in [0, 1]."""
+
+    largest: float
+    mean: float
+
+    def within(self, precision: str) -> bool:
+        """Whether a graph of that precision may differ so much."""
+        largest, mean = TOLERANCES[precision]
+        return self.largest <= largest and self.mean <= mean
+
+    def __str__(self) -> str:
+        return f"{self.largest:.1e} at most, {self.mean:.1e} on average"
+
+
+def compare(
+    network: StyleNetwork,
+    graph: Path,
+    ports: Ports,
+    photos: Sequence[Tensor],
+    size: tuple[int, int] | None = None,
+) -> Parity:
+    """Run the graph in ONNX Runtime and the network in PyTorch on the same photographs.
+
+    Five sizes, odd ones too (or the one that the graph is of), in batches of three, an alpha each.
+    `photos`: one or more, `(1, 3, H, W)` in [0, 1]. Raises ValueError where the graph's results
+    have another size, or are not finite.
+    """
+    session = open_session(graph)
+    largest, means = 0.0, []
+    for height, width in [size] if size else SIZES:
+        pictures = _batch(photos, height, width)
+        given = (pictures, torch.tensor(ALPHAS), (pictures[:, :1] > 0.5).float())
+        arrays = [value.numpy() for value in ports.pick(given)]
+        found = session.run(None, dict(zip(ports.inputs(), arrays, strict=True)))
+        with torch.inference_mode():
+            expected = ports.run(network, *given)
+        for array, tensor in zip(found, expected, strict=True):
+            apart = np.abs(array - tensor.numpy())
+            if apart.shape != tuple(tensor.shape) or not np.isfinite(apart).all():
+                raise ValueError(f"{graph}: gives {array.shape} for {tuple(tensor.shape)}")
+            largest = max(largest, float(apart.max()))
+            means.append(float(apart.mean()))
+    return Parity(largest, sum(means) / len(means))
+
+
+def _batch(photos: Sequence[Tensor], height: int, width: int) -> Tensor:
+    """A picture for every alpha, `(3, 3, height, width)`."""
+    size = (height, width)
+    resized = [F.interpolate(photo, size, mode="bilinear", antialias=True) for photo in photos]
+    return torch.cat((resized * len(ALPHAS))[: len(ALPHAS)])

@@ -1,0 +1,44 @@
+"""What runs a checkpoint: PyTorch, ONNX Runtime, OpenVINO."""
+
+from pathlib import Path
+
+import torch
+
+from duostyle.cache import cache_folder
+from duostyle.inference.engine import BACKENDS, GraphEngine, fastest_backend
+from duostyle.models import Painter, load_pair, pick_device, pick_precision
+
+
+def open_painter(
+    checkpoint: str | Path,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "auto",
+    moving: bool = False,
+    compile: bool = False,
+) -> tuple[Painter, str]:
+    """A checkpoint in whatever runs it, and the precision to call `stylize` with.
+
+    `checkpoint`: a file or a shipped name; `device`: auto, cpu, cuda, mps; `backend`: torch, onnx,
+    openvino, or auto: OpenVINO for videos and cameras on a CPU if it is installed, else PyTorch;
+    `moving`: one size again and again, as in a video; `compile`: by PyTorch, minutes at the start.
+    Raises CheckpointError without a checkpoint, ValueError where something cannot be done here.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise ValueError(f"--backend {backend}: is none of {', '.join(BACKENDS)}")
+    network = load_pair(checkpoint, pick_device(device))
+    kind = network.device.type
+    if backend == "auto":
+        on_cpu = moving and not compile and kind == "cpu"
+        backend = fastest_backend(precision) if on_cpu else "torch"
+    if backend == "torch":
+        if compile:
+            network.forward = torch.compile(network.forward)
+        return network, pick_precision(precision, kind)
+    if compile:
+        raise ValueError("--compile is for --backend torch")
+    if kind != "cpu" and device != "auto":
+        raise ValueError(f"--backend {backend} runs on the CPU; use --device cpu")
+    graphs = cache_folder() / "graphs"
+    engine = GraphEngine(network.cpu(), backend, precision, graphs, any_size=not moving)
+    return engine, "fp32"  # the engine has its own

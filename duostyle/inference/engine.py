@@ -1,0 +1,250 @@
+"""Engines: a network's graph run by ONNX Runtime or OpenVINO, called as the network is."""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from duostyle.export.graph import Ports, export_graph, open_session
+from duostyle.files import WriteError, printable, write_whole
+from duostyle.io.images import sha256
+from duostyle.models import Inspection, StyleNetwork, check_inputs
+
+GRAPH_VERSION = 2  # raised when graphs in a cache are not to be used again
+DIGEST = 16  # characters of it in a graph's name
+MOST_SIZES = 4  # of pictures, kept compiled
+AT_ONCE = 4  # frames of a file, each on cores of its own
+BACKENDS = ("torch", "onnx", "openvino")
+
+Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+Load = Callable[[Path], Run]
+
+
+def available_cores() -> int:
+    """Those that this process may run on."""
+    known = hasattr(os, "sched_getaffinity")  # not everywhere
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+def fastest_backend(precision: str) -> str:
+    """The fastest one on a CPU that is installed and knows the precision."""
+    return "openvino" if find_spec("openvino") and precision != "fp16" else "torch"
+
+
+def onnxruntime_loader(precision: str) -> Load:
+    """ONNX Runtime, on the CPU. Raises ValueError for another precision than fp32."""
+    if precision not in ("auto", "fp32"):
+        raise ValueError(f"--backend onnx computes in fp32, not {precision}")
+
+    def load(graph: Path) -> Run:
+        session = open_session(graph)
+        names = [port.name for port in session.get_inputs()]
+        return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))
+
+    return load
+
+
+def openvino_loader(precision: str) -> Load:
+    """OpenVINO, on the CPU; `auto`: bf16 where the CPU has it.
+
+    Raises ValueError where OpenVINO is not installed, or does not know the precision.
+    """
+    # Imported, it reports so to its makers, from a process of its own; without, a stub keeps quiet.
+    sys.modules.setdefault("openvino_telemetry", None)
+    try:
+        import openvino
+    except ImportError:
+        raise ValueError(
+            "--backend openvino needs OpenVINO: pip install -e '.[openvino]'"
+        ) from None
+    hints = {"fp32": "f32", "bf16": "bf16"}
+    core = openvino.Core()
+    if precision == "auto":
+        known = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = "bf16" if "BF16" in known else "fp32"
+    if precision not in hints:
+        raise ValueError(f"--backend openvino computes in fp32 or bf16, not {precision}")
+    # Threads that are pinned to cores stand in the way of decoding and encoding.
+    settings = {"INFERENCE_PRECISION_HINT": hints[precision], "ENABLE_CPU_PINNING": False}
+    return lambda graph: OpenVINORun(core, core.read_model(graph), settings)
+
+
+class OpenVINORun:
+    """A graph in OpenVINO, compiled anew for every size: one for any takes a quarter longer.
+
+    Several pictures are painted side by side, each on cores of its own: cores that need not wait
+    for one another, nor for those that encode, paint more of them.
+    """
+
+    def __init__(self, core: Any, model: Any, settings: Mapping[str, object]) -> None:
+        self.core, self.model, self.settings = core, model, settings
+        self.requests: dict[tuple[tuple[int, ...], ...], list[Any]] = {}
+
+    def __call__(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        batch = len(arrays[0])
+        shapes = tuple((1, *array.shape[1:]) for array in arrays)
+        if batch > len(self.requests.get(shapes, ())):
+            self.requests.pop(shapes, None)
+            if len(self.requests) == MOST_SIZES:
+                self.requests.pop(next(iter(self.requests)))
+            self.requests[shapes] = self._compiled(batch, shapes)
+        requests = self.requests[shapes][:batch]
+        for number, request in enumerate(requests):
+            row = [array[number : number + 1] for array in arrays]
+            request.start_async(row, share_inputs=True)
+        for request in requests:
+            request.wait()
+        return [
+            np.concatenate([request.get_output_tensor(port).data for request in requests])
+            for port in range(len(self.model.outputs))
+        ]
+
+    def _compiled(self, batch: int, shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
+        """A request for every picture of a batch."""
+        self.model.reshape(dict(enumerate(shapes)))
+        streams = {"NUM_STREAMS": min(batch, available_cores())}
+        compiled = self.core.compile_model(self.model, "CPU", {**self.settings, **streams})
+        return [compiled.create_infer_request() for _ in range(batch)]
+
+
+RUNNERS: dict[str, Callable[[str], Load]] = {
+    "onnx": onnxruntime_loader,
+    "openvino": openvino_loader,
+}
+
+
+class GraphEngine:
+    """A network run by another runtime, on the CPU.
+
+    Graphs are exported when they are first asked for and kept in a folder: one for any size takes
+    some 25 seconds, one for a size alone 6.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(
+        self,
+        network: StyleNetwork,
+        backend: str,
+        precision: str,
+        folder: Path,
+        any_size: bool = True,
+    ) -> None:
+        """`backend`: onnx or openvino; `precision`: auto, fp32, or what that backend knows;
+        `folder`: of the graphs; `any_size`: one graph for all sizes, or else one for each.
+
+        Raises ValueError where the backend is not installed or does not know the precision.
+        """
+        self.network, self.folder, self.any_size = network, folder, any_size
+        self.load = RUNNERS[backend](precision)
+        self.at_once = AT_ONCE if backend == "openvino" else 1
+        self.fingerprint = fingerprint(network)
+        self.runs: dict[Path, Run] = {}
+        self.files: dict[str, Path] = {}  # of the graphs by name
+        self.scratch = tempfile.TemporaryDirectory(prefix="duostyle-")
+
+    def __call__(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> Tensor:
+        """As of `StyleNetwork`."""
+        return self.paint(content, alpha, mask, swap)[0]
+
+    def paint(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """As of `StyleNetwork`."""
+        check_inputs(content, alpha, mask)
+        inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
+        inputs += [] if mask is None else [mask]
+        arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
+        run = self._run(Ports(mask is not None, mask is None, swap), tuple(content.shape[-2:]))
+        stylized, *learned = map(torch.from_numpy, run(arrays))
+        return stylized, learned[0] if mask is None else mask
+
+    def inspect(
+        self,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
+        swap: bool = False,
+    ) -> Inspection:
+        """As of `StyleNetwork`, in three passes."""
+        stylized, region = self.paint(content, alpha, mask, swap)
+        everywhere = torch.ones_like(region)
+        branches = [self(content, alpha, place, swap) for place in (everywhere, 1 - everywhere)]
+        return Inspection(stylized, *branches, region)
+
+    def _run(self, ports: Ports, size: tuple[int, int]) -> Run:
+        graph = self._graph(ports, None if self.any_size else size)
+        if graph not in self.runs:
+            self.runs[graph] = self.load(graph)
+        return self.runs[graph]
+
+    def _graph(self, ports: Ports, size: tuple[int, int] | None) -> Path:
+        """The graph's file, exported if it is not there yet, or not as it was written."""
+        marks = [self.fingerprint, *ports.inputs(), *ports.outputs(), *["swap"] * ports.swap]
+        name = "-".join([*marks, f"{size[1]}x{size[0]}" if size else "any"])
+        if name not in self.files:
+            self.files[name] = find_whole(self.folder, name) or self._export(name, ports, size)
+        return self.files[name]
+
+    def _export(self, name: str, ports: Ports, size: tuple[int, int] | None) -> Path:
+        """Make a graph, and keep it for the next time where the cache can be written."""
+        what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
+        print(f"making the graph for {what}, once: some seconds", file=sys.stderr)
+        path = Path(self.scratch.name) / f"{name}.onnx"
+        export_graph(self.network, path, ports, size)
+        kept = self.folder / f"{name}.{digest_of(path)}.onnx"
+        try:
+            write_whole(kept, path.read_bytes())
+        except WriteError as error:
+            print(f"{printable(str(error))}: made again next time", file=sys.stderr)
+            return path
+        path.unlink()
+        return kept
+
+
+def find_whole(folder: Path, name: str) -> Path | None:
+    """The graph of this name in a cache whose content has the digest that its file is named by.
+
+    Damaged and foreign files are removed where that is allowed.
+    """
+    for path in sorted(folder.glob(f"{name}.*.onnx")):
+        try:
+            if path.name == f"{name}.{digest_of(path)}.onnx":
+                return path
+            path.unlink()
+        except OSError:
+            continue
+    return None
+
+
+def digest_of(path: Path) -> str:
+    """A short digest of a file. Raises OSError where it cannot be read."""
+    return sha256(path)[:DIGEST]
+
+
+def fingerprint(network: StyleNetwork, *parts: nn.Module) -> str:
+    """Return a digest of a network's sizes and weights; of the weights of `parts` where named."""
+    digest = hashlib.sha256(f"{GRAPH_VERSION} {torch.__version__} {network.config}".encode())
+    for part in parts or (network,):
+        for name, value in part.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
