@@ -6,7 +6,11 @@ JOBS ?= 2
 FUZZ ?= 2000
 SEED ?= 19
 
-.PHONY: demo train-demo web web-build test fuzz lint clean
+.PHONY: demo train-demo web web-build test test-quick fuzz lint types clean
+
+# Files of tests that take a second or two each.
+QUICK = architecture checkpoint head images jobs losses masks motion muon network opening photos \
+	temporal_filter tiling
 
 .venv/.stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -15,10 +19,10 @@ SEED ?= 19
 	touch $@
 
 demo: .venv/.stamp
-	$(BIN)/python demo.py sheet --output $(DEMO)
+	$(BIN)/duostyle demo sheet --output $(DEMO)
 
 train-demo: .venv/.stamp
-	$(BIN)/python demo.py train --output $(DEMO)
+	$(BIN)/duostyle demo train --output $(DEMO)
 
 web: web-build
 	$(BIN)/python web/serve.py
@@ -29,19 +33,22 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
-web/public/pairs.json: .venv/.stamp web/bundle.py $(wildcard checkpoints/* engines/*.py models/*.py)
+web/public/pairs.json: .venv/.stamp web/bundle.py $(wildcard checkpoints/* duostyle/export/*.py models/*.py)
 	$(BIN)/python web/bundle.py
 
 web/dist/index.html: web/node_modules/.package-lock.json web/public/pairs.json web/index.html \
 		web/vite.config.js $(wildcard web/src/*)
 	cd web && npm run --silent types && npm run --silent build
 
-# A process for each file, two at a time (with a thread each, or they are in each other's way): OpenVINO, ONNX Runtime, PyTorch's compiler and FFmpeg, all
-# at work in one process for minutes, have ended in a segmentation fault twice.
-# The page is built for its tests where there is something to build and to show it with.
+# A process for each file, JOBS at a time with one thread each: one process with OpenVINO, ONNX Runtime,
+# PyTorch's compiler and FFmpeg ended in a segmentation fault twice.
+# The page is built for its tests where npm and Chromium are installed.
 test: .venv/.stamp $(if $(and $(shell command -v npm),$(shell command -v chromium)),web-build)
 	ls -S tests/test_*.py | OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE xargs -P $(JOBS) -I FILE sh -c \
 		'text=$$($(BIN)/python -m pytest FILE 2>&1); code=$$?; printf "%s\n" FILE "$$text"; exit $$code'
+
+test-quick: .venv/.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QUICK:%=tests/test_%.py)
 
 # Mutated files of every kind; another seed tries others.
 fuzz: .venv/.stamp
@@ -51,6 +58,12 @@ lint: .venv/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# mypy does not follow the `__path__` of duostyle/__init__.py: it reads the layout of the wheel.
+types: .venv/.stamp
+	rm -rf build/types && mkdir -p build/types
+	cp -r duostyle build/types/ && cp -r models losses data build/types/duostyle/
+	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --package duostyle
+
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache *.egg-info web/node_modules web/dist web/public/models \
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache *.egg-info web/node_modules web/dist web/public/models \
 		web/public/paintings web/public/pairs.json
