@@ -127,10 +127,10 @@ def test_scores_by_hand(photo_folder, tmp_path: Path) -> None:
     for number, (ours, theirs) in enumerate(zip(*scores.values(), strict=True), start=1):
         photo = read_picture(photo_folder[0] / f"{number}.png").pixels[None]
         right, wrong = FlatNetwork()(photo, 0.0), fill(photo, BLUE)
-        assert ours.foreground_style == pytest.approx(0, abs=1e-5)
-        assert theirs.foreground_style == pytest.approx(2, abs=1e-5)
-        assert ours.background_style == pytest.approx(0, abs=1e-5)
-        assert theirs.background_style == pytest.approx(0, abs=1e-5)
+        assert ours.foreground_style == pytest.approx(0, abs=1e-4)
+        assert theirs.foreground_style == pytest.approx(2, abs=1e-4)
+        assert ours.background_style == pytest.approx(0, abs=1e-4)
+        assert theirs.background_style == pytest.approx(0, abs=1e-4)
         for score, stylized in ((ours, right), (theirs, wrong)):
             assert score.content == pytest.approx((stylized - photo).square().mean().item())
             assert score.lpips == pytest.approx((stylized - photo).abs().mean().item())
