@@ -1,4 +1,4 @@
-"""The pictures that explain a pair: what is cut where, and the command from end to end."""
+"""Contact sheets that explain a pair: every picture by hand, and the command from end to end."""
 
 from pathlib import Path
 
@@ -7,12 +7,13 @@ import torch
 from PIL import Image
 
 from duostyle.cli import evaluate
-from duostyle.evaluation.figures import BLEND, blend, comparison, detail
+from duostyle.evaluation.figures import BLEND_ALPHAS, blend, comparison, densest_window, samples
+from duostyle.io.images import tensor_to_pil
 from duostyle.io.sheet import contact_sheet
-from duostyle.models import StyleNetwork
+from tests.flat import FlatNetwork, flat_pair, mix
 
 
-def test_a_row_that_is_too_wide_is_made_lower() -> None:
+def test_a_row_that_is_too_wide_is_scaled_down() -> None:
     picture = Image.new("RGB", (200, 100))
     rows = [[("one", picture)], [("two", picture)] * 4]
     sheet = contact_sheet(rows, height=100, width=460)
@@ -21,25 +22,71 @@ def test_a_row_that_is_too_wide_is_made_lower() -> None:
     assert contact_sheet(rows[:1], height=100).size == (224, 154)
 
 
-def test_detail_finds_the_border() -> None:
+def test_densest_window_contains_the_boundary() -> None:
     mask = torch.zeros(1, 1, 64, 80)
     mask[..., 40:60, 50:70] = 1
-    top, left, height, width = detail(mask)
+    top, left, height, width = densest_window(mask)
     assert (height, width) == (32, 40)
     assert top <= 40 and top + height >= 60 and left <= 50 and left + width >= 70
 
 
-def test_rows_show_what_they_say(network: StyleNetwork) -> None:
-    photo, mask = torch.rand(1, 3, 64, 80), torch.zeros(1, 1, 64, 80)
-    mask[..., 20:40] = 1
-    whole, close = comparison(network, None, photo, mask)
-    assert len(whole) == len(close) == 2 and "naive" in whole[0][0]
-    assert [image.size for _, image in close] == [(40, 32)] * 2
-    assert len(comparison(network, network, photo, mask)[0]) == 3
-    above, *strip = blend(network, photo)
-    assert [caption for caption, _ in above][1:3] == ["branch 1, alpha 0", "branch 2, alpha 0"]
-    painted = [image for row in strip for _, image in row]
-    assert len(painted) == len(BLEND) and painted[0].tobytes() != painted[-1].tobytes()
+FOREGROUND, BACKGROUND = (48, 40), (5, 5)  # pixels within and outside of the person
+PURPLE = (128, 0, 128)
+
+
+def colors(image: Image.Image) -> list[tuple[int, ...]]:
+    """The colors of the person and of the rest."""
+    return [image.getpixel(place) for place in (FOREGROUND, BACKGROUND)]
+
+
+def flat_colors(alpha: float) -> list[tuple[int, ...]]:
+    """The colors that `FlatNetwork` paints at an alpha."""
+    return [tuple((255 * color).round().int().tolist()) for color in mix(alpha)]
+
+
+@pytest.fixture
+def photo() -> torch.Tensor:
+    return torch.rand(1, 3, 80, 96, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("without_tv", [None, FlatNetwork()])
+def test_comparison_by_hand(photo: torch.Tensor, without_tv: FlatNetwork | None) -> None:
+    mask = torch.zeros(1, 1, 80, 96)
+    mask[..., 20:60, 24:72] = 1
+    whole, close = comparison(FlatNetwork(), without_tv, photo, mask)
+    captions = [caption for caption, _ in whole]
+    assert captions[0] == "composite of the branches" and captions[-1] == "ours"
+    assert captions[1:-1] == ["ours without total variation"] * (without_tv is not None)
+    assert [f"{caption}, detail" for caption in captions] == [caption for caption, _ in close]
+    first, *others = [colors(image) for _, image in whole]
+    # Cut along the mask; with a given mask the network itself paints purple.
+    assert first == [(255, 0, 0), (0, 0, 255)] and others == [[PURPLE] * 2] * len(others)
+    top, left, height, width = densest_window(mask)
+    window = whole[0][1].crop((left, top, left + width, top + height))
+    assert close[0][1].tobytes() == window.tobytes()
+    assert [image.size for _, image in close] == [(48, 40)] * len(close)
+
+
+def test_blend_by_hand(photo: torch.Tensor) -> None:
+    above, *strip = blend(FlatNetwork(), photo)
+    expected = ["photograph", "branch 1, alpha 0", "branch 2, alpha 0", "predicted mask"]
+    assert [caption for caption, _ in above] == expected
+    original, first, second, mask = [image for _, image in above]
+    assert original.tobytes() == tensor_to_pil(photo[0]).tobytes()
+    assert colors(first) == [(255, 0, 0)] * 2 and colors(second) == [(0, 0, 255)] * 2
+    assert [mask.convert("L").getpixel(place) for place in ((48, 30), (48, 50))] == [255, 0]
+    found = {caption: colors(image) for row in strip for caption, image in row}
+    assert found == {f"alpha {alpha:g}": flat_colors(alpha) for alpha in BLEND_ALPHAS}
+
+
+def test_samples_by_hand(photo: torch.Tensor, tmp_path: Path) -> None:
+    pair = flat_pair(tmp_path)
+    styles, row = samples(pair.network, pair.style_files, [photo])
+    assert [image.getpixel((0, 0)) for _, image in styles] == [(255, 0, 0), (0, 0, 255)]
+    captions = ["photograph", "predicted mask", "alpha 0", "alpha 0.5", "alpha 1"]
+    assert [caption for caption, _ in row] == captions
+    found = [colors(image) for _, image in row[2:]]
+    assert found == [flat_colors(0.0), flat_colors(0.5), flat_colors(1.0)]
 
 
 def test_command(checkpoint: Path, photo_folder, tmp_path: Path, capsys) -> None:
@@ -47,14 +94,14 @@ def test_command(checkpoint: Path, photo_folder, tmp_path: Path, capsys) -> None
     argv += ["--labels", photo_folder[1], "--without-tv", checkpoint, "-o", tmp_path / "sheets"]
     assert evaluate.main([str(part) for part in argv]) == 0
     sheets = {path.stem: Image.open(path) for path in sorted((tmp_path / "sheets").iterdir())}
-    assert set(sheets) == {"naive", "blend", "samples"}
-    assert str(tmp_path / "sheets" / "naive.jpg") in capsys.readouterr().out
+    assert set(sheets) == {"composite", "blend", "samples"}
+    assert str(tmp_path / "sheets" / "composite.jpg") in capsys.readouterr().out
     assert evaluate.main([str(part) for part in argv]) == 2  # nothing is overwritten
-    assert "naive.jpg: exists; --force overwrites" in capsys.readouterr().err
+    assert "composite.jpg: exists; --force overwrites" in capsys.readouterr().err
     assert evaluate.main([str(part) for part in [*argv, "--force", "--count", 1]]) == 0
     with Image.open(tmp_path / "sheets" / "samples.jpg") as sheet:
         assert sheet.height == 2 * (40 + 30 + 12) + 12
-    # Seven rows of 40 pixels with their captions: the paintings and six photographs.
+    # Seven rows of 40 pixels with their captions: the style images and six photographs.
     assert sheets["samples"].height == 7 * (40 + 30 + 12) + 12
 
 

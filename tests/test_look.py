@@ -1,4 +1,4 @@
-"""Painting or photo filter: the figures know the answer, and blind sheets hide theirs."""
+"""Lightness and color statistics by hand, and blind sheets that hide their order."""
 
 import json
 from pathlib import Path
@@ -10,13 +10,14 @@ from PIL import Image
 
 from duostyle.cli import evaluate
 from duostyle.evaluation import blind, look
+from duostyle.models import Inspection
 
 
 def grey(value: float, height: int = 64, width: int = 96) -> torch.Tensor:
     return torch.full((1, 3, height, width), value)
 
 
-def test_lightness_is_that_of_cie() -> None:
+def test_lightness_by_hand() -> None:
     # sRGB 0.5 is a linear 0.21404, whose L* is 53.39.
     assert look.lab(grey(0.5))[..., 0].mean() == pytest.approx(53.39, abs=0.02)
     assert look.lab(grey(1.0))[..., 0].mean() == pytest.approx(100, abs=0.01)
@@ -25,31 +26,58 @@ def test_lightness_is_that_of_cie() -> None:
 def test_span_and_darkest_of_halves() -> None:
     halves = grey(0.0)
     halves[..., 48:] = 1
-    row = look.lightness(halves, halves)
+    row = look.lightness_row(halves, halves)
     assert row["span"] == pytest.approx(1, abs=1e-4) and row["darkest"] == pytest.approx(0)
-    assert row["follows"] == pytest.approx(1)
-    assert look.lightness(halves, 1 - halves)["follows"] == pytest.approx(-1)
-    assert look.painting_row([halves, grey(0.0)]) == pytest.approx(
+    assert row["correlation"] == pytest.approx(1)
+    assert look.lightness_row(halves, 1 - halves)["correlation"] == pytest.approx(-1)
+    assert look.style_row([halves, grey(0.0)]) == pytest.approx(
         {"span": 0.5, "darkest": 0}, abs=1e-4
     )
 
 
 @pytest.mark.parametrize(("period", "coarse"), [(4, 0.0), (64, 1.0)])
-def test_coarse_share_is_of_long_waves(period: int, coarse: float) -> None:
+def test_coarse_share_by_hand(period: int, coarse: float) -> None:
     photo = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     wave = 0.5 + 0.2 * torch.sin(2 * torch.pi * torch.arange(128.0) / period)
-    painted = wave.expand(1, 3, 128, 128)
-    assert look.lightness(photo, painted)["coarse"] == pytest.approx(coarse, abs=0.15)
+    stylized = wave.expand(1, 3, 128, 128)
+    assert look.lightness_row(photo, stylized)["coarse"] == pytest.approx(coarse, abs=0.15)
 
 
-def test_colour_differences_by_hand() -> None:
-    # L* of white less that of black.
-    assert look.difference(grey(0.0), grey(1.0)) == pytest.approx(100, abs=0.01)
+def test_color_differences_by_hand() -> None:
+    # L* of white minus that of black.
+    assert look.color_difference(grey(0.0), grey(1.0)) == pytest.approx(100, abs=0.01)
     halves, mask = grey(0.0), torch.zeros(1, 1, 64, 96)
     halves[..., 48:] = 1
     mask[..., 48:] = 1
-    assert look.apart(halves, mask) == pytest.approx(100, abs=0.01)
-    assert look.apart(halves, torch.zeros_like(mask)) is None
+    assert look.region_difference(halves, mask) == pytest.approx(100, abs=0.01)
+    assert look.region_difference(halves, torch.zeros_like(mask)) is None
+
+
+class KnownNetwork:
+    """Alpha 0: the photograph; 0.5: white; 1: black. The mask is the right half."""
+
+    device = torch.device("cpu")
+
+    def inspect(self, photo: torch.Tensor, alpha: float) -> Inspection:
+        mask = torch.zeros_like(photo[:, :1])
+        mask[..., photo.shape[-1] // 2 :] = 1
+        return Inspection(photo, photo, photo, mask)
+
+    def __call__(self, photo: torch.Tensor, alpha: float) -> torch.Tensor:
+        return torch.full_like(photo, {0.5: 1.0, 1.0: 0.0}[alpha])
+
+
+def test_measured_network_by_hand() -> None:
+    halves = grey(0.0)
+    halves[..., 48:] = 1  # black on the left, white on the right
+    (row,) = look.measure_network(KnownNetwork(), [halves])
+    assert row["span"] == pytest.approx(1, abs=1e-4) and row["correlation"] == pytest.approx(1)
+    assert row["alpha_0_to_half"] == pytest.approx(50, abs=0.01)  # half of it turns white
+    assert row["alpha_half_to_1"] == pytest.approx(100, abs=0.01)
+    assert row["between_regions"] == pytest.approx(100, abs=0.01)
+    medians = look.summarize([row, row | {"span": 0.5}, {"span": 0.2}])
+    assert medians["span"] == 0.5 and medians["darkest"] == row["darkest"]
+    assert "1.000" in look.table({"pair": row}, 1).splitlines()[-1]
 
 
 def photographs(folder: Path, names: str = "abcd") -> Path:
@@ -69,10 +97,9 @@ def test_look_command(checkpoint: Path, tmp_path: Path, capsys) -> None:
     assert evaluate.main([str(a) for a in [*argv, "--json", tmp_path / "f.json"]]) == 0
     printed, found = capsys.readouterr().out, json.loads((tmp_path / "f.json").read_text())
     assert "4 photographs, medians" in printed
-    # The photographs themselves follow themselves.
-    assert found["medians"][str(painted)]["follows"] == pytest.approx(1, abs=1e-4)
-    assert set(found["medians"][str(checkpoint)]) >= {"span", "darkest", "dial", "dial2"}
-    assert set(found["medians"][f"{checkpoint}: paintings"]) == {"span", "darkest"}
+    assert found["medians"][str(painted)]["correlation"] == pytest.approx(1, abs=1e-4)
+    assert set(found["medians"][str(checkpoint)]) | {"between_regions"} == set(look.COLUMNS)
+    assert set(found["medians"][f"{checkpoint}: styles"]) == {"span", "darkest"}
     assert evaluate.main(["look", str(tmp_path / "f.json")]) == 2
     assert "no pictures in this folder" in capsys.readouterr().err
 
@@ -91,7 +118,7 @@ def test_blind_sheets_hide_the_order_and_are_counted(tmp_path: Path, capsys) -> 
     assert len(key) == 8 == len(list(out.glob("*.png")))
     assert sorted(key.values()) == ["left"] * 4 + ["right"] * 4
     answers = {}
-    for number in key:  # a judge who prefers the light one, by looking
+    for number in key:  # a judge who prefers the light one
         pixels = np.asarray(Image.open(out / f"{number}.png").convert("L"), dtype=float)
         row = pixels[-200]
         answers[number] = "right" if (row[: len(row) // 2] < 50).any() else "left"
@@ -100,7 +127,7 @@ def test_blind_sheets_hide_the_order_and_are_counted(tmp_path: Path, capsys) -> 
     (out / "answers.json").write_text(json.dumps(answers))
     assert evaluate.main(["blind", "-o", str(out), "--score"]) == 0
     assert "first 7, second 0, tie 1" in capsys.readouterr().out
-    assert blind.count(out) == {"first": 7, "second": 0, "tie": 1}
+    assert blind.count_answers(out) == {"first": 7, "second": 0, "tie": 1}
     assert evaluate.main([str(a) for a in argv]) == 2
     assert "key.json: exists" in capsys.readouterr().err
     (out / "answers.json").write_text(json.dumps(answers | {"03": "both"}))

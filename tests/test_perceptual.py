@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 
-from duostyle.evaluation.regions import LAYERS, region_grams, relative_distance, style_scale
+from duostyle.evaluation.metrics import LAYERS, region_grams, relative_distance, style_scale
 from duostyle.io.images import read_style
 from duostyle.losses import PerceptualNetwork, weights
 from duostyle.losses.perceptual import layer_indices

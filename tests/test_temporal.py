@@ -1,4 +1,4 @@
-"""Steadiness: what is known of a picture that moves."""
+"""Temporal consistency: known answers for a moving picture."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from duostyle.cli import evaluate
 from duostyle.evaluation import temporal
-from duostyle.evaluation.warp import Motion
+from duostyle.evaluation.warp import FlowWarp
 from duostyle.io.images import PictureError, read_picture, resize, tensor_to_pil
 
 
@@ -25,30 +25,30 @@ def moved(scene: Tensor, pixels: int) -> Tensor:
     return scene[..., 16:144, 10 + pixels : 138 + pixels]
 
 
-def test_what_moves_along_has_no_error(scene: Tensor) -> None:
+def test_a_moving_scene_has_no_error(scene: Tensor) -> None:
     before, now = moved(scene, 0), moved(scene, 6)
-    motion = Motion(before, now)
-    assert motion.seen.mean() > 0.8
-    assert motion.error(before, now) < 0.02 < 0.1 < (before - now).square().mean().sqrt()
-    # What stays where it is while the scene moves does have one.
-    assert motion.error(before, before) > 3 * motion.error(before, now)
+    flow = FlowWarp(before, now)
+    assert flow.valid.mean() > 0.8
+    assert flow.error(before, now) < 0.02 < 0.1 < (before - now).square().mean().sqrt()
+    # A texture that does not move with the scene has an error.
+    assert flow.error(before, before) > 3 * flow.error(before, now)
 
 
-def test_what_is_hidden_does_not_count(scene: Tensor) -> None:
+def test_occluded_pixels_are_invalid(scene: Tensor) -> None:
     before, now = scene[..., :128, :128].clone(), scene[..., :128, :128].clone()
     before[..., 40:80, 40:80] = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(1))
-    seen = torch.from_numpy(Motion(before, now).seen)
-    assert seen[45:75, 45:75].float().mean() < 0.5 < 0.9 < seen[:30, :30].float().mean()
+    valid = torch.from_numpy(FlowWarp(before, now).valid)
+    assert valid[45:75, 45:75].float().mean() < 0.5 < 0.9 < valid[:30, :30].float().mean()
 
 
-def test_flicker_of_known_paints(scene: Tensor) -> None:
-    ways = {
-        "deaf": lambda: lambda frame: temporal.Painted(torch.zeros_like(frame)),
-        "half": lambda: lambda frame: temporal.Painted(0.5 * frame),
+def test_flicker_by_hand(scene: Tensor) -> None:
+    methods = {
+        "constant": lambda: lambda frame: temporal.StylizedFrame(torch.zeros_like(frame)),
+        "half": lambda: lambda frame: temporal.StylizedFrame(0.5 * frame),
     }
-    found = temporal.flicker(0.3 + 0.4 * scene, ways, "cpu")
+    found = temporal.flicker(0.3 + 0.4 * scene, methods, "cpu")
     assert found["source"] == pytest.approx(temporal.NOISE, rel=0.05)
-    assert found["deaf"] == 0 and found["half"] == pytest.approx(found["source"] / 2, rel=1e-4)
+    assert found["constant"] == 0 and found["half"] == pytest.approx(found["source"] / 2, rel=1e-4)
 
 
 @pytest.fixture
@@ -63,20 +63,41 @@ def clip(scene: Tensor, tmp_path: Path) -> Path:
     return tmp_path / "clip"
 
 
-def test_a_mask_that_is_right_and_still(clip: Path) -> None:
+def test_a_correct_static_mask(clip: Path) -> None:
     mask = torch.zeros(1, 1, 128, 128)
     mask[..., 40:128, 40:90] = 1
-    ways = {"right": lambda: lambda frame: temporal.Painted(frame, mask)}
-    source, right = temporal.measure_clip(clip, ways, 10, 640, "cpu")
-    assert (source.way, right.way) == ("source", "right") and source.mask_iou is None
+    methods = {"right": lambda: lambda frame: temporal.StylizedFrame(frame, mask)}
+    source, right = temporal.measure_clip(clip, methods, 10, 640, "cpu")
+    assert (source.method, right.method) == ("source", "right") and source.mask_iou is None
     assert right.mask_iou == 1 and right.warping == source.warping < 0.03
     assert len(right.warpings) == 2 and right.mask_change > 0
 
 
-def test_one_frame_is_no_clip(clip: Path) -> None:
-    with pytest.raises(PictureError, match="clip: a clip has two frames at least"):
+def test_static_clip_by_hand(scene: Tensor, tmp_path: Path) -> None:
+    """Frames do not move: the error of a method is the change that it makes itself."""
+    for number in range(3):
+        tensor_to_pil(moved(scene, 0)[0]).save(tmp_path / f"{number}.png")
+
+    def begin():  # alternates between 0.25 and 0.75, its mask between 0 and 1
+        values = iter((0.25, 0.75, 0.25))
+
+        def stylize(frame: Tensor) -> temporal.StylizedFrame:
+            value = next(values)
+            mask = torch.full_like(frame[:, :1], round(value))
+            return temporal.StylizedFrame(torch.full_like(frame, value), mask)
+
+        return stylize
+
+    source, other = temporal.measure_clip(tmp_path, {"alternating": begin}, 3, 640, "cpu")
+    assert source.warping == pytest.approx(0, abs=1e-3) and source.mask_change is None
+    assert other.warpings == pytest.approx([0.5, 0.5]) and other.warping == pytest.approx(0.5)
+    assert other.mask_change == pytest.approx(1) and other.mask_iou is None
+
+
+def test_a_clip_of_one_frame_is_refused(clip: Path) -> None:
+    with pytest.raises(PictureError, match="clip: a clip needs at least two frames"):
         temporal.measure_clip(clip, {}, 1, 640, "cpu")
-    with pytest.raises(PictureError, match="no video, and no folder of frames"):
+    with pytest.raises(PictureError, match="neither a video nor a folder of frames"):
         temporal.measure_clip(clip.parent / "nowhere", {}, 9, 640, "cpu")
 
 
@@ -86,9 +107,9 @@ def test_command(clip: Path, checkpoint: Path, tmp_path: Path, capsys) -> None:
     argv += ["--still", str(clip / "frames" / "0.png")]
     assert evaluate.main(argv) == 0
     found = json.loads((tmp_path / "t.json").read_text())
-    ways = {one["way"]: one for one in found["clips"]}
+    scores = {score["method"]: score for score in found["clips"]}
     other = str(checkpoint)
-    assert set(ways) == {"source", "ours", "ours, steadied", other}
-    assert found["still"]["ours, steadied"] < 0.5 * found["still"]["ours"]
-    assert ways["ours"]["warpings"] == ways[other]["warpings"]
-    assert "of the source's" in capsys.readouterr().out
+    assert set(scores) == {"source", "ours", "ours, filtered", other}
+    assert found["still"]["ours, filtered"] < 0.5 * found["still"]["ours"]
+    assert scores["ours"]["warpings"] == scores[other]["warpings"]
+    assert "ratio to source" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Frames a second of the built page in Chromium: `python web/measure.py`."""
+"""Measure frames per second of the built page in Chromium: `python web/measure.py`."""
 
 import argparse
 import sys
@@ -18,22 +18,22 @@ FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component
          "--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream",
          "--use-fake-ui-for-media-stream"]  # fmt: skip
 COUNT = "Number(document.body.dataset.painted)"
-WARM = 15  # frames before it counts
+WARM = 15  # frames before the measurement
 
 
 def write_camera(path: Path, width: int, height: int) -> None:
-    """A clip for Chromium to take as its camera: noise that moves, 60 frames a second."""
+    """Write a clip of moving noise, 60 frames per second, as the camera of Chromium."""
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 256, (height, 2 * width), dtype=np.uint8)
-    colour = np.full((height // 2, width // 2), 128, np.uint8).tobytes()
+    chroma = np.full((height // 2, width // 2), 128, np.uint8).tobytes()
     with path.open("wb") as file:
         file.write(b"YUV4MPEG2 W%d H%d F60:1 Ip A1:1 C420jpeg\n" % (width, height))
         for shift in range(0, width, 8):
-            file.write(b"FRAME\n" + ground[:, shift : shift + width].tobytes() + 2 * colour)
+            file.write(b"FRAME\n" + ground[:, shift : shift + width].tobytes() + 2 * chroma)
 
 
 def measure(chromium: str, width: int, height: int, seconds: float) -> float:
-    """Frames painted a second at that size, the mask's network beside it."""
+    """Measure frames per second at a size, with the mask network running in parallel."""
     server = make_server()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -64,14 +64,16 @@ def measure(chromium: str, width: int, height: int, seconds: float) -> float:
 
 
 def main() -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="measure.py", description=__doc__)
-    parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser's program")
-    parser.add_argument("--seconds", type=float, default=20, help="for each size")
+    parser.add_argument("--chromium", default="/usr/bin/chromium", help="path of the browser")
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="duration for each size (default: 20)"
+    )
     args = parser.parse_args()
     for needed, remedy in (
-        (Path(args.chromium), "install Chromium, or name it with --chromium"),
-        (DIST / "index.html", "make web-build"),
+        (Path(args.chromium), "install Chromium, or give its path with --chromium"),
+        (DIST / "index.html", "run make web-build"),
     ):
         if not needed.exists():
             print(f"measure.py: {needed} is missing; {remedy}", file=sys.stderr)

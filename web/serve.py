@@ -1,4 +1,4 @@
-"""Serve the built page on the loopback: `python web/serve.py [PORT]`."""
+"""Serve the built page on localhost: `python web/serve.py [PORT]`."""
 
 import functools
 import sys
@@ -9,8 +9,8 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 DIST = Path(__file__).resolve().parent / "dist"
-TIMEOUT = 30  # seconds that a connection may say nothing
-# The page and its workers ask nobody else; WebAssembly is compiled, pictures and clips are blobs.
+TIMEOUT = 30  # seconds without data before a connection is closed
+# The page loads from its own host only; it compiles WebAssembly and uses blobs for media.
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -30,14 +30,14 @@ SAFETY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-HEADERS = {  # threads share memory only on a page that is isolated
+HEADERS = {  # cross-origin isolation, needed by threads with shared memory
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Files, with what a browser wants to hear about them."""
+    """Serves files with content types, security and isolation headers."""
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {
         ".mjs": "text/javascript",
@@ -49,9 +49,9 @@ class Handler(SimpleHTTPRequestHandler):
     timeout = TIMEOUT
 
     def send_head(self) -> BinaryIO | None:
-        """Answer 400 to a name that no file can have, and 404 to what leads out of the folder."""
+        """Answer 400 to invalid file names and 404 to paths outside of the folder."""
         if "\0" in unquote(self.path):
-            self.send_error(HTTPStatus.BAD_REQUEST, "No file has such a name")
+            self.send_error(HTTPStatus.BAD_REQUEST, "Invalid file name")
             return None
         folder = Path(self.directory).resolve()
         if not Path(self.translate_path(self.path)).resolve().is_relative_to(folder):
@@ -60,11 +60,11 @@ class Handler(SimpleHTTPRequestHandler):
         return super().send_head()
 
     def list_directory(self, path: str) -> None:
-        """Answer 404: a folder is not listed."""
+        """Answer 404 instead of listing a folder."""
         self.send_error(HTTPStatus.NOT_FOUND, "File not found")
 
     def end_headers(self) -> None:
-        """Add the headers above."""
+        """Add the headers."""
         for name, value in HEADERS.items() if self.isolates else ():
             self.send_header(name, value)
         for name, value in SAFETY.items():
@@ -73,40 +73,40 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *values: object) -> None:
-        """Say nothing of each file."""
+        """Do not log requests."""
 
 
 class Plain(Handler):
-    """A host that sends no such headers."""
+    """Serves without isolation headers, as many hosts do."""
 
     isolates = False
 
 
 class Server(ThreadingHTTPServer):
-    """Says nothing of browsers that go away in the middle of a file."""
+    """Does not report closed connections."""
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Report what went wrong with a request, unless the other side ended it."""
+        """Report errors other than a closed connection."""
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
 
 def make_server(folder: Path = DIST, port: int = 0, isolates: bool = True) -> ThreadingHTTPServer:
-    """A server on the loopback, not yet serving. `port` 0: one that is free."""
+    """Create a server on localhost, not yet serving. `port` 0: any free port."""
     handler = Handler if isolates else Plain
     return Server(("127.0.0.1", port), functools.partial(handler, directory=str(folder)))
 
 
 def main() -> int:
-    """Serve until Ctrl-C; returns the exit code."""
+    """Serve until Ctrl-C and return the exit code."""
     if not (DIST / "index.html").exists():
-        print(f"serve.py: {DIST}: the page is not built; make web-build", file=sys.stderr)
+        print(f"serve.py: {DIST}: the page is not built; run make web-build", file=sys.stderr)
         return 2
     try:
         port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
         server = make_server(port=port)
     except (ValueError, OSError, OverflowError) as error:
-        print(f"serve.py: {error}; name a free port, 1024 to 65535", file=sys.stderr)
+        print(f"serve.py: {error}; choose a free port from 1024 to 65535", file=sys.stderr)
         return 2
     print(f"http://localhost:{server.server_port}/ (Ctrl-C ends)")
     try:

@@ -1,1 +1,1 @@
-"""One file a question of duostyle evaluate."""
+"""Evaluation of trained pairs: one module for each question of `duostyle evaluate`."""

@@ -1,5 +1,6 @@
-"""Ours against the naive pipeline: segment, run two single-style networks, cut and paste."""
+"""The pair against the baseline: segmentation, two single-style networks, a composite."""
 
+import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,84 +10,81 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from duostyle.data.masks import Segmenter, foreground_mask, segment
-from duostyle.data.photos import Entry
-from duostyle.evaluation.boundary import paste, seam
-from duostyle.evaluation.peer_network import PeerNetwork
-from duostyle.evaluation.regions import Grams, region_grams, relative_distance, style_scale
-from duostyle.evaluation.subject import Subject, choose, read_labelled
+from duostyle.data.photos import Entry, label_jobs
+from duostyle.evaluation.metrics import (
+    Grams,
+    region_grams,
+    relative_distance,
+    seam_ratio,
+    style_scale,
+)
+from duostyle.evaluation.options import (
+    Results,
+    add_baseline,
+    add_labelled_photos,
+    add_pair,
+    add_segmenter,
+)
+from duostyle.evaluation.pair import EvaluatedPair, choose, read_labelled
+from duostyle.evaluation.progress import progress
+from duostyle.evaluation.single_style import Baseline
 from duostyle.losses import content_distance
 from duostyle.losses.weights import read_weights, vgg16_weights
-from duostyle.models import StyleNetwork
 
+NAME = "baseline"
+HELP = "the pair against segmentation, two single-style networks and a composite"
 CONTENT_LAYER = "relu2_2"
 Distance = Callable[[Tensor, Tensor], float]
-Labelled = tuple[Tensor, Tensor, Tensor]  # photograph, foreground by the label, where known
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `run`."""
+    add_pair(parser)
+    add_labelled_photos(parser, count=40)
+    add_baseline(parser, required=True)
+    add_segmenter(parser)
+
+
+def run(args: argparse.Namespace) -> Results:
+    """Compare both methods, print the table and return all scores."""
+    entries, pair = label_jobs(args.photos, args.labels), EvaluatedPair.from_arguments(args)
+    baseline = Baseline.load(args.segmenter, args.baseline, pair.device)
+    distance = lpips_distance(args.vgg_weights, pair.device)
+    scores = measure(pair, baseline, distance, entries, args.count)
+    print(table(scores))
+    return {name: [asdict(score) for score in found] for name, found in scores.items()}
 
 
 @dataclass(frozen=True)
 class Score:
-    """One way of painting one photograph at alpha 0."""
+    """One photograph stylized by one method at alpha 0; lower is better."""
 
-    foreground_style: float  # Gram distance of the foreground to style 1, relative
-    background_style: float
+    foreground_style: float  # relative Gram distance of the foreground to style 1
+    background_style: float  # relative Gram distance of the background to style 2
     content: float  # mean squared difference of relu2_2
     lpips: float  # to the photograph
-    seam: float | None  # along the mask that this way painted by
+    seam: float | None  # seam ratio along the method's own mask
     seconds: float  # segmentation included
 
 
-@dataclass(frozen=True)
-class Rivals:
-    """The naive pipeline."""
+class Method(NamedTuple):
+    """A method of stylization, and the binary mask that it uses."""
 
-    segmenter: Segmenter
-    foreground: PeerNetwork
-    background: PeerNetwork
-
-    def mask(self, photo: Tensor, classes: Sequence[int]) -> Tensor:
-        """What the segmenter takes for foreground, `(1, 1, H, W)`."""
-        labels = segment(photo.cpu(), self.segmenter)
-        return foreground_mask(labels, classes).to(photo.device)
-
-    def paint(self, photo: Tensor, classes: Sequence[int]) -> Tensor:
-        """`(1, 3, H, W)` in [0, 1] to the same: segmented, painted twice, pasted."""
-        return self.paint_by(photo, self.mask(photo, classes))
-
-    def paint_by(self, photo: Tensor, mask: Tensor) -> Tensor:
-        """Painted twice and pasted by a mask `(1, 1, H, W)`."""
-        height, width = photo.shape[-2:]
-        first, second = (
-            network(photo)[..., :height, :width] for network in (self.foreground, self.background)
-        )
-        return paste(first, second, mask)
-
-
-def by_mask(
-    network: StyleNetwork, foreground: PeerNetwork, background: PeerNetwork
-) -> Callable[[Tensor], Tensor]:
-    """Two single-style networks pasted by another network's learned mask."""
-
-    def paint(photo: Tensor) -> Tensor:
-        height, width = photo.shape[-2:]
-        photo = photo.to(network.device)
-        first, second = (peer(photo)[..., :height, :width] for peer in (foreground, background))
-        return paste(first, second, network.inspect(photo, 0.0).mask).cpu()
-
-    return paint
+    stylize: Callable[[Tensor], Tensor]
+    mask: Callable[[Tensor], Tensor]
 
 
 def lpips_distance(weights: Path | None, device: str) -> Distance:
-    """LPIPS (Zhang et al. 2018) on VGG16, its trunk from a file, or fetched as ours is.
+    """Load LPIPS (Zhang et al. 2018) on VGG16, its trunk from a file or downloaded.
 
-    Raises ValueError where the file does not hold all 13 convolutions, OSError without weights.
+    Raises ValueError if LPIPS is not installed or the file does not hold all 13 convolutions,
+    OSError if the weights cannot be downloaded.
     """
     try:
         import lpips
     except ImportError:
-        raise ValueError("peers needs lpips: pip install -e '.[evaluate]'") from None
+        raise ValueError("this question needs LPIPS: pip install -e '.[evaluate]'") from None
     state = read_weights(weights) if weights else vgg16_weights()
     network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
     trunk = {}
@@ -101,95 +99,101 @@ def lpips_distance(weights: Path | None, device: str) -> Distance:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Scores paintings of a pair's two styles."""
+class Scorer:
+    """Scores stylized pictures by a pair's two styles."""
 
-    subject: Subject
+    pair: EvaluatedPair
     distance: Distance
     targets: tuple[Grams, Grams]
 
-    def score(self, painted: Tensor, own_mask: Tensor, entry: Labelled, seconds: float) -> Score:
-        """`own_mask`: what it was painted by; `entry`: photograph, label's foreground, known."""
-        photo, mask, known = entry
-        vgg, scale = self.subject.vgg, style_scale(self.targets)
-        grams = region_grams(vgg, painted, mask, known - mask)
-        near = [relative_distance(g, t, scale) for g, t in zip(grams, self.targets, strict=True)]
-        features, truth = (vgg(x, [CONTENT_LAYER])[CONTENT_LAYER] for x in (painted, photo))
-        content = content_distance(features, truth).item()
+    def __call__(
+        self,
+        stylized: Tensor,
+        own_mask: Tensor,
+        labelled: tuple[Tensor, Tensor, Tensor],
+        seconds: float,
+    ) -> Score:
+        """Score one picture.
+
+        `own_mask`: the mask that it was combined by; `labelled`: from `read_labelled`.
+        """
+        photo, mask, known = labelled
+        vgg, scale = self.pair.vgg, style_scale(self.targets)
+        foreground, background = region_grams(vgg, stylized, mask, known - mask)
+        features, truth = (vgg(x, [CONTENT_LAYER])[CONTENT_LAYER] for x in (stylized, photo))
         return Score(
-            *near, content, self.distance(painted, photo), seam(painted, own_mask), seconds
+            foreground_style=relative_distance(foreground, self.targets[0], scale),
+            background_style=relative_distance(background, self.targets[1], scale),
+            content=content_distance(features, truth).item(),
+            lpips=self.distance(stylized, photo),
+            seam=seam_ratio(stylized, own_mask),
+            seconds=seconds,
         )
-
-
-class Way(NamedTuple):
-    """One way of painting, and the binary mask that it paints by."""
-
-    paint: Callable[[Tensor], Tensor]
-    mask: Callable[[Tensor], Tensor]
 
 
 @torch.inference_mode()
 def measure(
-    subject: Subject, rivals: Rivals, distance: Distance, entries: Sequence[Entry], count: int
+    pair: EvaluatedPair,
+    baseline: Baseline,
+    distance: Distance,
+    entries: Sequence[Entry],
+    count: int,
 ) -> dict[str, list[Score]]:
-    """Paint `count` photographs with 10 to 70 % foreground both ways, in turn; all scores.
+    """Stylize `count` photographs with 10 to 70 % foreground by both methods in turn.
 
-    Raises PictureError where a file cannot be read, ValueError where no photograph serves.
+    Returns the scores of "ours" and "baseline". Raises PictureError if a file cannot be read,
+    ValueError if no photograph is suitable.
     """
-    first, second = (region_grams(subject.vgg, style)[0] for style in subject.styles())
-    judge = Judge(subject, distance, (first, second))
-    ways = {
-        "ours": Way(
-            lambda photo: subject.network(photo, 0.0),
-            lambda photo: (subject.network.inspect(photo, 0.0).mask > 0.5).float(),
+    first, second = (region_grams(pair.vgg, style)[0] for style in pair.styles())
+    score = Scorer(pair, distance, (first, second))
+    methods = {
+        "ours": Method(
+            lambda photo: pair.network(photo, 0.0),
+            lambda photo: (pair.network.inspect(photo, 0.0).mask > 0.5).float(),
         ),
-        "naive": Way(
-            lambda photo: rivals.paint(photo, subject.classes),
-            lambda photo: rivals.mask(photo, subject.classes),
+        "baseline": Method(
+            lambda photo: baseline.stylize(photo, pair.classes),
+            lambda photo: baseline.mask(photo, pair.classes),
         ),
     }
-    found: dict[str, list[Score]] = {name: [] for name in ways}
-    chosen = choose(entries, subject.classes, count)
-    for entry in tqdm(chosen, desc="peers", unit="photo", disable=None):
-        labelled = tuple(x.to(subject.device) for x in read_labelled(entry, subject.classes))
-        for name, way in ways.items():
-            if not found[name]:
-                way.paint(labelled[0])  # the first run pays for what later ones find ready
-            painted, seconds = _timed(way.paint, labelled[0])
-            found[name].append(judge.score(painted, way.mask(labelled[0]), labelled, seconds))
-    return found
+    scores: dict[str, list[Score]] = {name: [] for name in methods}
+    for entry in progress(choose(entries, pair.classes, count), name=NAME, unit="photo"):
+        photo, mask, known = (x.to(pair.device) for x in read_labelled(entry, pair.classes))
+        for name, method in methods.items():
+            if not scores[name]:
+                method.stylize(photo)  # warm-up
+            stylized, seconds = _timed(method.stylize, photo)
+            scores[name].append(score(stylized, method.mask(photo), (photo, mask, known), seconds))
+    return scores
 
 
-def _timed(paint: Callable[[Tensor], Tensor], photo: Tensor) -> tuple[Tensor, float]:
-    """A painting and the seconds it took, the device's queue drained."""
+def _timed(stylize: Callable[[Tensor], Tensor], photo: Tensor) -> tuple[Tensor, float]:
+    """Stylize, and measure the seconds until the device has finished."""
 
-    def drain() -> None:
+    def synchronize() -> None:
         if photo.is_cuda:
             torch.cuda.synchronize(photo.device)
 
-    drain()
-    begun = time.perf_counter()
-    painted = paint(photo)
-    drain()
-    return painted, time.perf_counter() - begun
+    synchronize()
+    start = time.perf_counter()
+    stylized = stylize(photo)
+    synchronize()
+    return stylized, time.perf_counter() - start
 
 
-def table(found: dict[str, list[Score]]) -> str:
-    """Means over the photographs, for a terminal (the median of the seconds)."""
-    lines = [f"{len(found['ours'])} photographs, alpha 0, mean (time: median); less is better:"]
-    lines.append("       foreground style  background style  content  LPIPS   seam   seconds")
-    for name, scores in found.items():
-        seams = [score.seam for score in scores if score.seam is not None]
-        seam_text = f"{fmean(seams):5.2f}" if seams else "    -"
+def table(scores: dict[str, list[Score]]) -> str:
+    """Format the mean scores (the median time) for a terminal."""
+    lines = [
+        f"{len(scores['ours'])} photographs, alpha 0, mean (seconds: median); lower is better:"
+    ]
+    lines.append("          foreground style  background style  content  LPIPS   seam   seconds")
+    for name, found in scores.items():
+        seams = [score.seam for score in found if score.seam is not None]
+        seam = f"{fmean(seams):5.2f}" if seams else "    -"
         lines.append(
-            f"{name:6s} {fmean(s.foreground_style for s in scores):16.4f}  "
-            f"{fmean(s.background_style for s in scores):16.4f}  "
-            f"{fmean(s.content for s in scores):7.3f}  {fmean(s.lpips for s in scores):5.3f}  "
-            f"{seam_text}  {median(s.seconds for s in scores):8.3f}"
+            f"{name:9s} {fmean(s.foreground_style for s in found):16.4f}  "
+            f"{fmean(s.background_style for s in found):16.4f}  "
+            f"{fmean(s.content for s in found):7.3f}  {fmean(s.lpips for s in found):5.3f}  "
+            f"{seam}  {median(s.seconds for s in found):8.3f}"
         )
     return "\n".join(lines)
-
-
-def figures(found: dict[str, list[Score]]) -> dict[str, object]:
-    """Every figure, for JSON."""
-    return {name: [asdict(score) for score in scores] for name, scores in found.items()}

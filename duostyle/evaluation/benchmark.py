@@ -1,4 +1,4 @@
-"""One thing timed, in a process of its own: its peak memory is nobody else's."""
+"""Benchmarks of one setup, each in a process of its own so that peak memory is its own."""
 
 import re
 import resource
@@ -16,35 +16,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from duostyle.evaluation.boundary import paste
-from duostyle.evaluation.peer_network import PeerNetwork
-from duostyle.files import ROOT
+from duostyle.evaluation.metrics import composite
+from duostyle.evaluation.options import PHOTO
+from duostyle.evaluation.single_style import SingleStyleNetwork
 from duostyle.inference import open_painter, paint_video, stylize
 from duostyle.io.images import read_picture, resize
 from duostyle.models import PRECISIONS, Painter, keep_memory
 
-PHOTO = ROOT / "assets" / "photos" / "astronaut.jpg"
 SEGMENTERS = ("deeplabv3_mobilenet_v3_large", "deeplabv3_resnet101")
-RATE = 30  # frames a second of the clip
+CLIP_RATE = 30  # frames per second
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Way:
-    """What is timed: a pair as somebody runs it, or the naive pipeline with a segmenter."""
+class Setup:
+    """What is benchmarked: a pair with its backend and precision, or the baseline."""
 
     name: str
     checkpoint: str = ""
     backend: str = "torch"
     precision: str = "fp32"
     device: str = "cpu"
-    segmenter: str = ""
+    segmenter: str = ""  # of the baseline; empty for a pair
     compile: bool = False
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Milliseconds of one picture, and the process's peak memory."""
+class PictureTiming:
+    """Latency of one picture in milliseconds, and peak memory in MiB."""
 
     median: float
     p95: float
@@ -52,99 +51,111 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Journey:
-    """A clip from file to file: frames a second, and seconds by stage, which overlap."""
+class ClipTiming:
+    """A clip from file to file; `busy`: seconds by stage, which overlap; peak memory in MiB."""
 
     frames: int
-    rate: float
+    rate: float  # frames per second
     busy: dict[str, float]
     megabytes: float
 
 
-def alone(work: Callable[..., T], *arguments: object) -> T:
-    """Call a function in a process of its own."""
+def in_subprocess(work: Callable[..., T], *arguments: object) -> T:
+    """Call a function in a new process."""
     with ProcessPoolExecutor(1, get_context("spawn"), keep_memory) as pool:
         return pool.submit(work, *arguments).result()
 
 
-def megabytes(device: str) -> float:
-    """Peak memory of this process, or of the GPU that it uses."""
+def peak_megabytes(device: str) -> float:
+    """Peak memory of this process in MiB, or of its tensors on a GPU."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage remembers what the parent had, across fork and exec
+    if status.exists():  # getrusage includes the parent's peak, across fork and exec
         kilobytes = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
         if kilobytes:
             return int(kilobytes[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def load(way: Way) -> tuple[Painter, str]:
-    """The pair as this way runs it. Raises CheckpointError or ValueError where it cannot."""
+def load(setup: Setup) -> tuple[Painter, str]:
+    """Load the pair of a setup; returns it with its precision.
+
+    Raises CheckpointError or ValueError if the setup cannot run here.
+    """
     return open_painter(
-        way.checkpoint, way.device, way.backend, way.precision, moving=True, compile=way.compile
+        setup.checkpoint,
+        setup.device,
+        setup.backend,
+        setup.precision,
+        moving=True,
+        compile=setup.compile,
     )
 
 
 @torch.inference_mode()
-def time_pictures(way: Way, width: int, height: int, seconds: float) -> Timing:
-    """The same picture again and again, the network alone, for about so long."""
-    content = resize(read_picture(PHOTO).pixels[None], (height, width)).to(way.device)
-    paint = _naive(way, content) if way.segmenter else _pair(way, content)
-    paint()
+def time_pictures(setup: Setup, width: int, height: int, seconds: float) -> PictureTiming:
+    """Stylize one picture repeatedly for about `seconds`, without reading and writing files."""
+    content = resize(read_picture(PHOTO).pixels[None], (height, width)).to(setup.device)
+    work = _baseline(setup, content) if setup.segmenter else _pair(setup, content)
+    work()
     taken: list[float] = []
     while sum(taken) < seconds or len(taken) < 3:
-        began = time.perf_counter()
-        paint()
-        if way.device.startswith("cuda"):
+        start = time.perf_counter()
+        work()
+        if setup.device.startswith("cuda"):
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - began)
+        taken.append(time.perf_counter() - start)
     median, p95 = (1000 * float(np.percentile(taken, share)) for share in (50, 95))
-    return Timing(median, p95, megabytes(way.device))
+    return PictureTiming(median, p95, peak_megabytes(setup.device))
 
 
-def _pair(way: Way, content: Tensor) -> Callable[[], object]:
-    painter, precision = load(way)
+def _pair(setup: Setup, content: Tensor) -> Callable[[], object]:
+    painter, precision = load(setup)
     return lambda: stylize(painter, content, 0.5, precision=precision)
 
 
-def _naive(way: Way, content: Tensor) -> Callable[[], object]:
-    """Two single-style networks, a segmenter, paste; no weights: that takes as long."""
+def _baseline(setup: Setup, content: Tensor) -> Callable[[], object]:
+    """Build the baseline with random weights: they do not change its speed."""
     from torchvision.models import segmentation
 
-    build = getattr(segmentation, way.segmenter)
-    networks = (PeerNetwork(), PeerNetwork(), build(weights=None, weights_backbone=None))
-    first, second, segmenter = (n.to(way.device).eval() for n in networks)
-    lower = PRECISIONS[way.precision]
+    build = getattr(segmentation, setup.segmenter)
+    networks = (
+        SingleStyleNetwork(),
+        SingleStyleNetwork(),
+        build(weights=None, weights_backbone=None),
+    )
+    first, second, segmenter = (n.to(setup.device).eval() for n in networks)
+    dtype = PRECISIONS[setup.precision]
 
-    def paint() -> Tensor:
-        with torch.autocast(content.device.type, lower, enabled=lower != torch.float32):
+    def work() -> Tensor:
+        with torch.autocast(content.device.type, dtype, enabled=dtype != torch.float32):
             mask = (segmenter(content)["out"].argmax(dim=1, keepdim=True) > 0).float()
-            return paste(first(content), second(content), mask)
+            return composite(first(content), second(content), mask)
 
-    return paint
+    return work
 
 
-def time_clip(way: Way, clip: Path, output: Path) -> Journey:
-    """A clip painted as duostyle paint does: decoded, painted, steadied, encoded, alpha 0.5."""
-    painter, precision = load(way)
+def time_clip(setup: Setup, clip: Path, output: Path) -> ClipTiming:
+    """Stylize a clip as duostyle paint does: decode, stylize, filter, encode; alpha 0.5."""
+    painter, precision = load(setup)
     results = {"stylized": (output, 0.5)}
-    paint_video(painter, clip, results, duration=0.2, precision=precision)  # warms up
+    paint_video(painter, clip, results, duration=0.2, precision=precision)  # warm-up
     report = paint_video(painter, clip, results, precision=precision)
-    return Journey(
-        report.frames, report.frames / report.seconds, report.busy, megabytes(way.device)
+    return ClipTiming(
+        report.frames, report.frames / report.seconds, report.busy, peak_megabytes(setup.device)
     )
 
 
 def write_clip(path: Path, width: int, height: int, frames: int) -> None:
-    """A slow sweep over the bundled photograph, H.264."""
+    """Write an H.264 clip that pans over the bundled photograph."""
     wide = resize(read_picture(PHOTO).pixels[None], (2 * height, 2 * width))[0]
-    wide = (wide.permute(1, 2, 0) * 255).round().byte().numpy()
+    pixels = (wide.permute(1, 2, 0) * 255).round().byte().numpy()
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(RATE))
+        stream = container.add_stream("libx264", rate=Fraction(CLIP_RATE))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(frames):
             top, left = (number * side // (2 * frames) for side in (height, width))
-            pixels = np.ascontiguousarray(wide[top : top + height, left : left + width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            window = np.ascontiguousarray(pixels[top : top + height, left : left + width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(window, format="rgb24")))
         container.mux(stream.encode())

@@ -1,5 +1,6 @@
-"""How many closures of the reference solver one forward pass is worth (Johnson et al. 2016)."""
+"""Solver iterations needed to reach the objective of one forward pass (Johnson et al. 2016)."""
 
+import argparse
 import hashlib
 import json
 import math
@@ -11,188 +12,216 @@ from pathlib import Path
 from statistics import fmean, median
 
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from duostyle.data.photos import Entry
-from duostyle.evaluation.subject import Subject, choose, read_labelled
-from duostyle.io.images import resize, sha256, short_side, whole_file
-from duostyle.losses import Objective, Painting
-from duostyle.losses.solver import SOLVER_VERSION, solve, white_noise
+from duostyle.data.photos import Entry, label_jobs
+from duostyle.evaluation.options import (
+    Results,
+    add_iterations,
+    add_labelled_photos,
+    add_pair,
+    add_size,
+)
+from duostyle.evaluation.pair import (
+    EvaluatedPair,
+    Terms,
+    choose,
+    mean_terms,
+    objective_terms,
+    read_scaled,
+)
+from duostyle.evaluation.progress import progress
+from duostyle.io.images import sha256, whole_file
+from duostyle.losses.solver import SOLVER_VERSION, Solution, solve, white_noise
 from duostyle.models import PRECISIONS
 
+NAME = "objective"
+HELP = "solver iterations needed to reach the objective of one forward pass"
 ALPHAS = (0.0, 0.5, 1.0)
-MARKS = (0, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 250, 300)  # closures looked at
+# Iterations after which the solver's objective is recorded.
+CHECKPOINTS = (0, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 250, 300)
+LEAST = 1e-12  # for logarithms
 
-Terms = dict[str, float]
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `run`."""
+    add_pair(parser)
+    add_labelled_photos(parser, count=20)
+    add_size(parser, "short", 256)
+    add_iterations(parser)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("outputs/solver"),
+        help="folder that keeps the solver's results (default: outputs/solver)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="of network, VGG and solver; bf16 is faster on a CPU that supports it (default: fp32)",
+    )
+    parser.add_argument(
+        "--start",
+        choices=("photo", "noise"),
+        default="photo",
+        help="initial image of the solver; noise as in Johnson et al. (default: photo)",
+    )
+
+
+def run(args: argparse.Namespace) -> Results:
+    """Compare the network with the solver, print the table and return all figures."""
+    entries, pair = label_jobs(args.photos, args.labels), EvaluatedPair.from_arguments(args)
+    found = measure(
+        pair,
+        entries,
+        args.count,
+        args.size,
+        args.iterations,
+        args.cache,
+        args.precision,
+        args.start,
+    )
+    summaries = [summarize([c for c in found if c.alpha == alpha]) for alpha in ALPHAS]
+    print(table(summaries))
+    return {
+        "summaries": [asdict(summary) for summary in summaries],
+        "comparisons": [asdict(comparison) for comparison in found],
+    }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The weighted terms of one photograph at one alpha: the network's, and the solver's."""
+    """The weighted terms of one photograph at one alpha."""
 
     photo: str
     alpha: float
     network: Terms
-    solver: dict[int, Terms]  # by closures
+    solver: dict[int, Terms]  # by iterations
 
-    def worth(self) -> float:
-        """Closures after which the solver reaches the network's objective."""
-        totals = {mark: sum(terms.values()) for mark, terms in self.solver.items()}
-        return closures_worth(totals, sum(self.network.values()))
+    def iterations_needed(self) -> float:
+        """Iterations after which the solver reaches the network's objective."""
+        totals = {count: sum(terms.values()) for count, terms in self.solver.items()}
+        return iterations_needed(totals, sum(self.network.values()))
 
 
-def closures_worth(totals: Mapping[int, float], reached: float) -> float:
-    """Closures at which falling `totals` (by closures) pass `reached`.
+def iterations_needed(totals: Mapping[int, float], target: float) -> float:
+    """Interpolate the iterations at which the falling `totals` reach `target`.
 
-    Between two marks the objective is taken to fall exponentially. Worse than the start is 0;
-    better than the last mark is the last mark.
+    `totals`: the objective by iterations; it is taken to fall exponentially in between. Returns
+    the first key if `target` is worse than the start, the last key if it is never reached.
     """
-    marks = sorted(totals)
-    if reached >= totals[marks[0]]:
-        return float(marks[0])
-    for before, after in pairwise(marks):
-        if totals[after] <= reached:
-            fall = math.log(totals[before] / totals[after])
-            share = math.log(totals[before] / reached) / fall if fall else 1.0
+    counts = sorted(totals)
+    if target >= totals[counts[0]]:
+        return float(counts[0])
+    for before, after in pairwise(counts):
+        if totals[after] <= target:
+            start, end, reached = (
+                math.log(max(x, LEAST)) for x in (totals[before], totals[after], target)
+            )
+            share = (start - reached) / (start - end) if start > end else 1.0
             return before + share * (after - before)
-    return float(marks[-1])
+    return float(counts[-1])
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One alpha, over the photographs."""
+    """One alpha, averaged over the photographs."""
 
     alpha: float
-    network: Terms  # mean, by term
-    solver: dict[int, Terms]
-    worth_mean: float
-    worth_median: float
+    network: Terms
+    solver: dict[int, Terms]  # by iterations
+    iterations_mean: float  # needed to reach the network's objective
+    iterations_median: float
 
 
 def summarize(comparisons: Sequence[Comparison]) -> Summary:
-    """Means over the photographs of one alpha."""
-    worths = [comparison.worth() for comparison in comparisons]
-    marks = comparisons[0].solver
+    """Average the comparisons of one alpha."""
+    needed = [comparison.iterations_needed() for comparison in comparisons]
+    counts = comparisons[0].solver
     return Summary(
         comparisons[0].alpha,
         mean_terms([c.network for c in comparisons]),
-        {mark: mean_terms([c.solver[mark] for c in comparisons]) for mark in marks},
-        fmean(worths),
-        median(worths),
+        {count: mean_terms([c.solver[count] for c in comparisons]) for count in counts},
+        fmean(needed),
+        median(needed),
     )
 
 
-def mean_terms(rows: Sequence[Terms]) -> Terms:
-    """The mean of every term."""
-    return {name: fmean(row[name] for row in rows) for name in rows[0]}
-
-
 def measure(
-    subject: Subject,
+    pair: EvaluatedPair,
     entries: Sequence[Entry],
     count: int,
     size: int,
-    closures: int,
+    iterations: int,
     cache: Path,
     precision: str = "fp32",
     start: str = "photo",
 ) -> list[Comparison]:
     """Compare on the first `count` photographs with 10 to 70 % foreground, at every alpha.
 
-    `size`: short side, pixels; `closures`: the solver's most; `cache`: folder that keeps what the
-    solver reached, so that another network for the same paintings need not wait for it again;
-    `precision`: fp32 or bf16, of networks and solver (Gram matrices are float32 always); `start`:
-    of the solver, photo or noise (Johnson et al. count closures from noise).
-    Both get the labels' mask. Raises PictureError where a file cannot be read, ValueError where
-    no photograph serves.
+    Network and solver get the label's mask. `size`: short side, pixels; `iterations`: of the
+    solver; `cache`: folder for the solver's results, reused for other networks of the same
+    styles; `precision`: fp32 or bf16 (Gram matrices are always float32); `start`: the solver's
+    initial image, photo or noise. Raises PictureError if a file cannot be read, ValueError if no
+    photograph is suitable or a file of the cache is damaged.
     """
-    objective = subject.objective()
-    marks = (*[mark for mark in MARKS if mark < closures], closures)
-    chosen, lower = choose(entries, subject.classes, count), PRECISIONS[precision]
-    found = []
-    bar = tqdm(total=len(chosen) * len(ALPHAS) * closures, unit="closure", disable=None)
-    for entry in chosen:
-        photo, mask = prepare(subject, entry, size)
-        first = white_noise(photo) if start == "noise" else photo
-        for alpha in ALPHAS:
-            file = cache / f"{_key(subject, entry, size, alpha, marks, precision, start)}.json"
-            with torch.autocast(subject.kind, lower, enabled=lower != torch.float32):
-                painted = evaluate_network(subject, objective, photo, mask, alpha)
-                run = partial(_solve, objective, photo, mask, alpha, marks, first, bar)
-                solved = _remembered(file, run)
-            found.append(Comparison(entry.photo.name, alpha, painted, solved))
-            bar.n = len(found) * closures
-            bar.refresh()
-    bar.close()
+    objective = pair.objective()
+    counts = (*[c for c in CHECKPOINTS if c < iterations], iterations)
+    chosen, dtype = choose(entries, pair.classes, count), PRECISIONS[precision]
+    found: list[Comparison] = []
+    total = len(chosen) * len(ALPHAS) * iterations
+    with progress(name=NAME, unit="iteration", total=total) as bar:
+
+        def report(value: float) -> None:
+            bar.update()
+
+        for entry in chosen:
+            photo, mask = read_scaled(pair, entry, size)
+            initial = white_noise(photo) if start == "noise" else photo
+            for alpha in ALPHAS:
+                run = partial(solve, objective, photo, mask, alpha, counts, report, initial)
+                file = cache / f"{_hash(pair, entry, size, alpha, counts, precision, start)}.json"
+                with torch.autocast(pair.device_type, dtype, enabled=dtype != torch.float32):
+                    network = objective_terms(pair, objective, photo, mask, alpha)
+                    solver = _cached(file, run)
+                found.append(Comparison(entry.photo.name, alpha, network, solver))
+                bar.update(len(found) * iterations - bar.n)
     return found
 
 
-@torch.no_grad()
-def evaluate_network(
-    subject: Subject, objective: Objective, photo: Tensor, mask: Tensor, alpha: float
-) -> Terms:
-    """The weighted terms of what the network makes of a photograph under a given mask."""
-    view = subject.network.inspect(photo, alpha, mask)
-    share = torch.full((1,), alpha, device=photo.device)
-    painting = Painting(view.stylized, share, mask, view.foreground, view.background)
-    return {name: value.item() for name, value in objective(photo, painting).items()}
-
-
-def prepare(subject: Subject, entry: Entry, size: int) -> tuple[Tensor, Tensor]:
-    """A photograph with its short side at `size` pixels, and its binary mask by the label."""
-    photo, mask, _ = read_labelled(entry, subject.classes)
-    shape = short_side(tuple(photo.shape[-2:]), size)
-    mask = (resize(mask, shape) > 0.5).float()
-    return resize(photo, shape).to(subject.device), mask.to(subject.device)
-
-
-def _solve(
-    objective: Objective,
-    photo: Tensor,
-    mask: Tensor,
-    alpha: float,
-    marks: Sequence[int],
-    start: Tensor,
-    bar: tqdm,
-) -> dict[int, Terms]:
-    """What the solver reaches, by closures."""
-    solutions = solve(objective, photo, mask, alpha, marks, lambda _: bar.update() and None, start)
-    return {solution.closures: solution.terms for solution in solutions}
-
-
-def _remembered(file: Path, solved: Callable[[], dict[int, Terms]]) -> dict[int, Terms]:
-    """What the solver reached in an earlier run, or now."""
+def _cached(file: Path, compute: Callable[[], Sequence[Solution]]) -> dict[int, Terms]:
+    """Read a result from the cache, or compute and keep it."""
     if file.exists():
         try:
-            return {int(mark): terms for mark, terms in json.loads(file.read_text()).items()}
+            return {int(count): terms for count, terms in json.loads(file.read_text()).items()}
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{file}: damaged ({error}); delete it") from error
-    reached = solved()
+    result = {solution.closures: solution.terms for solution in compute()}
     with whole_file(file) as part:
-        part.write_text(json.dumps(reached) + "\n")
-    return reached
+        part.write_text(json.dumps(result) + "\n")
+    return result
 
 
-def _key(subject: Subject, entry: Entry, *settings: object) -> str:
-    """Everything that the solver's figures hang on."""
-    files = [sha256(path) for path in (entry.photo, entry.label, *subject.style_files)]
-    pair = [subject.style_size, subject.classes, subject.vgg.fingerprint()]
-    text = json.dumps([files, pair, settings, SOLVER_VERSION, asdict(subject.weights())])
+def _hash(pair: EvaluatedPair, entry: Entry, *settings: object) -> str:
+    """Hash everything that determines the solver's result."""
+    files = [sha256(path) for path in (entry.photo, entry.label, *pair.style_files)]
+    styles = [pair.style_size, pair.classes, pair.vgg.fingerprint()]
+    text = json.dumps([files, styles, settings, SOLVER_VERSION, asdict(pair.weights())])
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def table(summaries: Sequence[Summary]) -> str:
-    """The figures for a terminal."""
-    shown = [m for m in (0, 25, 50, 100, 200, 300) if m in summaries[0].solver]
-    lines = ["objective, mean over the photographs; the solver's after so many closures:"]
-    lines.append("alpha  network" + "".join(f"{mark:9d}" for mark in shown) + "   worth (median)")
+    """Format the figures for a terminal."""
+    shown = [c for c in (0, 25, 50, 100, 200, 300) if c in summaries[0].solver]
+    lines = ["Mean objective of the network, and of the solver after N iterations;"]
+    lines.append("solver iterations needed to reach the network's objective, mean (median):")
+    lines.append("alpha  network" + "".join(f"{count:9d}" for count in shown) + "  needed")
     for s in summaries:
-        totals = "".join(f"{sum(s.solver[mark].values()):9.2f}" for mark in shown)
-        worth = f"{s.worth_mean:8.1f} ({s.worth_median:.1f})"
-        lines.append(f"{s.alpha:5.2f}  {sum(s.network.values()):7.2f}{totals}{worth}")
+        totals = "".join(f"{sum(s.solver[count].values()):9.2f}" for count in shown)
+        needed = f"{s.iterations_mean:8.1f} ({s.iterations_median:.1f})"
+        lines.append(f"{s.alpha:5.2f}  {sum(s.network.values()):7.2f}{totals}{needed}")
     last = max(summaries[0].solver)
-    lines.append(f"term by term, network and solver after {last}:")
+    lines.append(f"Each term: network, solver after {last} iterations:")
     for s in summaries:
         pairs = [
             f"{name} {value:.2f} {s.solver[last][name]:.2f}" for name, value in s.network.items()

@@ -1,14 +1,22 @@
-"""Paint photographs by the reference solver: the honest baseline, minutes a picture."""
+"""Stylize photographs by optimization (Gatys et al. 2016), the slow reference method."""
 
+import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
-from tqdm import tqdm
 
 from duostyle.data.masks import VOC_CLASSES, foreground_mask, load_segmenter, segment
-from duostyle.evaluation.subject import Subject
+from duostyle.evaluation.options import (
+    Results,
+    add_iterations,
+    add_pair,
+    add_segmenter,
+    add_size,
+)
+from duostyle.evaluation.pair import EvaluatedPair
+from duostyle.evaluation.progress import progress
 from duostyle.io.images import (
     PictureError,
     long_side,
@@ -21,88 +29,129 @@ from duostyle.io.images import (
 from duostyle.losses import Objective, ObjectiveWeights
 from duostyle.losses.solver import Solution, reference_weights, solve
 
-REFERENCE_SIZE = 512  # short side of the paintings in the optimisation method, pixels
-SMALLEST = 32  # pixels; VGG's deeper layers pad what is smaller by more than it has
+NAME = "solve"
+HELP = "stylize photographs by the optimization method"
+REFERENCE_SIZE = 512  # short side of the style images in the reference setting, pixels
+SMALLEST = 32  # pixels; deeper layers of VGG cannot pad smaller pictures
+
+MaskSource = Callable[[Tensor], Tensor]  # (1, 3, H, W) in [0, 1] to the mask (1, 1, H, W)
 
 
-class MaskSource:
-    """Foreground masks: a given matte, or what DeepLab says."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `run`."""
+    add_pair(parser)
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("outputs/solve"),
+        help="output folder (default: outputs/solve)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.add_argument("--alpha", type=float, default=0.0, help="0 to 1 (default: 0)")
+    add_size(parser, "long", 512)
+    add_iterations(parser)
+    parser.add_argument(
+        "--mask", type=Path, help="mask image, white = foreground (default: from --segmenter)"
+    )
+    add_segmenter(parser)
+    parser.add_argument(
+        "--setting",
+        choices=("network", "reference"),
+        default="network",
+        help="the pair's own objective on VGG16, or the reference method's on VGG19 "
+        "(default: network)",
+    )
 
-    def __init__(self, matte: Path | None, segmenter: str, classes: Sequence[int]) -> None:
-        """`segmenter`: as of `data.masks.load_segmenter`; `classes`: VOC's, that are foreground.
 
-        Raises OSError or ValueError where the segmenter is needed and cannot be had.
-        """
-        self.matte, self.classes = matte, classes
-        self.segmenter = None if matte else load_segmenter(segmenter)
-
-    def __call__(self, photo: Tensor) -> Tensor:
-        """Mask `(1, 1, H, W)`, 1 = foreground, of a photograph `(1, 3, H, W)` in [0, 1].
-
-        Raises PictureError where the matte cannot be read.
-        """
-        if self.segmenter:
-            return foreground_mask(segment(photo, self.segmenter), self.classes)
-        return read_mask(self.matte, tuple(photo.shape[-2:]))
+def run(args: argparse.Namespace) -> Results:
+    """Write the pictures and return the terms of the objective that were reached."""
+    if not 0 <= args.alpha <= 1:
+        raise ValueError(f"alpha must lie in [0, 1], not {args.alpha:g}")
+    files = plan_files(args.photos, args.output, args.force)
+    pair = EvaluatedPair.from_arguments(args, vgg_depth=19 if args.setting == "reference" else 16)
+    setting = choose_setting(pair, args.setting)
+    mask_of = mask_source(args.mask, args.segmenter, setting.classes)
+    reached = {}
+    for photo, paths in files.items():
+        solution = stylize(pair, setting, mask_of, photo, args.alpha, args.size, args.iterations)
+        write(solution, paths)
+        print(*paths, sep="\n")
+        reached[str(photo)] = solution.terms
+        print("  ".join(f"{name} {value:.3f}" for name, value in solution.terms.items()))
+    return {"terms": reached}
 
 
 class Setting(NamedTuple):
-    """What is minimised: the pair's own objective, or the optimisation method's."""
+    """What is minimized."""
 
     styles: tuple[Tensor, Tensor]
-    classes: Sequence[int]
+    classes: Sequence[int]  # VOC classes that are foreground
     weights: Callable[[int, int], ObjectiveWeights]  # by height and width, pixels
 
 
-def setting(subject: Subject, name: str) -> Setting:
-    """`network`: the pair's; `reference`: the method's (people, paintings at 512 px)."""
+def choose_setting(pair: EvaluatedPair, name: str) -> Setting:
+    """Return the pair's setting ("network"), or the reference method's ("reference").
+
+    The reference setting has people as foreground, and style images of 512 pixels.
+    """
     if name == "network":
-        return Setting(subject.styles(), subject.classes, lambda *_: subject.weights())
+        return Setting(pair.styles(), pair.classes, lambda *_: pair.weights())
     person = VOC_CLASSES.index("person")
-    return Setting(subject.styles(REFERENCE_SIZE), (person,), reference_weights)
+    return Setting(pair.styles(REFERENCE_SIZE), (person,), reference_weights)
 
 
-def paint(
-    subject: Subject,
-    chosen: Setting,
-    source: MaskSource,
+def mask_source(file: Path | None, segmenter: str, classes: Sequence[int]) -> MaskSource:
+    """Take masks from an image file, or else from a segmentation network.
+
+    `segmenter`: as for `load_segmenter`; `classes`: VOC classes that are foreground. Raises
+    OSError or ValueError if the segmentation network is needed and cannot be loaded.
+    """
+    if file:
+        return lambda photo: read_mask(file, (photo.shape[-2], photo.shape[-1]))
+    network = load_segmenter(segmenter)
+    return lambda photo: foreground_mask(segment(photo, network), classes)
+
+
+def stylize(
+    pair: EvaluatedPair,
+    setting: Setting,
+    mask_of: MaskSource,
     photo: Path,
     alpha: float,
     size: int,
-    closures: int,
+    iterations: int,
 ) -> Solution:
-    """Solve one photograph, its long side at `size` pixels at most.
+    """Stylize one photograph, its long side at most `size` pixels.
 
-    Raises PictureError where a file cannot be read, ValueError where alpha is off.
+    Raises PictureError if a file cannot be read or the photograph is too small.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha lies between 0 and 1, not {alpha}")
     pixels = read_picture(photo).pixels[None]
     height, width = pixels.shape[-2:]
     if size < max(height, width):
         pixels = resize(pixels, long_side((height, width), size))
     if min(pixels.shape[-2:]) < SMALLEST:
         raise PictureError(
-            f"{photo}: a side under {SMALLEST} pixels; give a larger --size or photo"
+            f"{photo}: a side under {SMALLEST} pixels; use a larger --size or photograph"
         )
-    mask = source(pixels).to(subject.device)
-    weights = chosen.weights(*pixels.shape[-2:])
-    objective = Objective(subject.vgg, chosen.styles, weights)
-    with tqdm(total=closures, desc=photo.name, unit="closure", disable=None) as bar:
+    mask = mask_of(pixels).to(pair.device)
+    weights = setting.weights(pixels.shape[-2], pixels.shape[-1])
+    objective = Objective(pair.vgg, setting.styles, weights)
+    with progress(name=photo.name, unit="iteration", total=iterations) as bar:
 
         def report(value: float) -> None:
             bar.set_postfix_str(f"objective {value:.3f}", refresh=False)
             bar.update()
 
-        content = pixels.to(subject.device)
-        return solve(objective, content, mask, alpha, (closures,), report)[0]
+        return solve(objective, pixels.to(pair.device), mask, alpha, (iterations,), report)[0]
 
 
-def files(photos: Sequence[Path], folder: Path, force: bool) -> dict[Path, list[Path]]:
-    """The three pictures that each photograph becomes: blended, foreground, background.
+def plan_files(photos: Sequence[Path], folder: Path, force: bool) -> dict[Path, list[Path]]:
+    """Name the three output files of each photograph: blended, foreground, background.
 
-    Raises PictureError where two photographs would meet in one file, or one exists and `force` is
-    not given.
+    Raises PictureError if two photographs have the same output file, or one exists and `force` is
+    not set.
     """
     planned = {
         photo: [folder / f"{photo.stem}{name}.png" for name in ("", "-foreground", "-background")]
@@ -112,18 +161,19 @@ def files(photos: Sequence[Path], folder: Path, force: bool) -> dict[Path, list[
     for photo, paths in planned.items():
         for path in paths:
             if path in taken:
-                raise PictureError(f"{photo}: another photograph becomes {path} too; rename one")
+                raise PictureError(f"{photo}: another photograph is written to {path}; rename one")
             if path.exists() and not force:
-                raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
+                raise PictureError(
+                    f"{path}: exists; --force overwrites it, -o names another folder"
+                )
         taken |= set(paths)
     return planned
 
 
 def write(solution: Solution, paths: Sequence[Path]) -> None:
-    """Write the blended picture and both branch images, each whole or not at all.
+    """Write the blended picture and both branch images.
 
-    By the pair's own objective, which judges a branch image where it is shown, the rest of it stays
-    the photograph.
+    With the pair's own objective a branch image keeps the photograph outside of its region.
     """
     pictures = (solution.stylized, solution.foreground, solution.background)
     for path, pixels in zip(paths, pictures, strict=True):

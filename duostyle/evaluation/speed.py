@@ -1,68 +1,134 @@
-"""How fast: the network alone, file to file, cold start, training; the naive pipeline beside it."""
+"""Speed: the network alone, file to file, cold start, training; the baseline for comparison."""
 
+import argparse
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from tqdm import tqdm
 
-from duostyle.evaluation import flops as counting
+from duostyle.evaluation import flops
 from duostyle.evaluation.benchmark import (
-    PHOTO,
     SEGMENTERS,
-    Journey,
-    Timing,
-    Way,
-    alone,
+    ClipTiming,
+    PictureTiming,
+    Setup,
+    in_subprocess,
     time_clip,
     time_pictures,
     write_clip,
 )
-from duostyle.models import PRECISIONS, load_pair
+from duostyle.evaluation.options import (
+    PHOTO,
+    Results,
+    add_checkpoints,
+    picture_size,
+    positive_int,
+)
+from duostyle.evaluation.progress import progress
+from duostyle.models import PRECISIONS, load_pair, pick_device, pick_precision
+
+NAME = "speed"
+HELP = "latency, frames per second and memory of every backend, and of the baseline"
+TRAINING_STEPS = 30
+T = TypeVar("T")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `run`."""
+    add_checkpoints(parser)
+    parser.add_argument(
+        "--sizes",
+        nargs="*",
+        type=picture_size,
+        default=[(640, 360)],
+        metavar="WxH",
+        help="sizes of pictures and clips (default: 640x360)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="duration of each measurement (default: 5)"
+    )
+    parser.add_argument(
+        "--frames", type=positive_int, default=90, help="frames of the clip (default: 90)"
+    )
+    parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument(
+        "--train",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="OPTION",
+        help="last on the command line: options of duostyle train, to measure training",
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+
+def run(args: argparse.Namespace) -> Results:
+    """Measure, print the tables and return all figures."""
+    report = measure(
+        args.checkpoints,
+        args.sizes,
+        pick_device(args.device),
+        args.seconds,
+        args.frames,
+        args.compile,
+        args.train,
+    )
+    print(table(report))
+    return asdict(report)
 
 
 @dataclass
-class Speeds:
-    """Everything that was timed in one run."""
+class SpeedReport:
+    """All measurements of a run."""
 
     device: str
-    costs: dict[str, list[counting.Cost]] = field(default_factory=dict)  # by checkpoint
-    machines: dict[str, counting.Machine] = field(default_factory=dict)  # by precision
-    pictures: list[tuple[Way, tuple[int, int], Timing]] = field(default_factory=list)
-    clips: list[tuple[Way, tuple[int, int], Journey]] = field(default_factory=list)
+    costs: dict[str, list[flops.PassCost]] = field(default_factory=dict)  # by checkpoint
+    rooflines: dict[str, flops.Roofline] = field(default_factory=dict)  # by precision
+    pictures: list[tuple[Setup, tuple[int, int], PictureTiming]] = field(default_factory=list)
+    clips: list[tuple[Setup, tuple[int, int], ClipTiming]] = field(default_factory=list)
     cold_start: dict[str, float] = field(default_factory=dict)  # seconds, by checkpoint
-    training: float | None = None  # pictures a second
+    training: float | None = None  # pictures per second
+    skipped: list[str] = field(default_factory=list)  # what was not measured, and why
 
 
-def ways(checkpoints: Sequence[str], device: str, compile: bool) -> list[Way]:
-    """Every way to run the pairs here, and the naive pipeline."""
-    kind = device.partition(":")[0]
-    runs = [("torch", "fp32"), ("torch", "fp16" if kind == "cuda" else "bf16")]
-    if kind == "cpu":
-        runs += [("onnx", "fp32")]
-        runs += [("openvino", "fp32"), ("openvino", "bf16")] * bool(find_spec("openvino"))
+def reduced_precision(device: str) -> str | None:
+    """The 16-bit precision that a device computes natively; None if there is none."""
+    device_type = device.partition(":")[0]
+    precision = pick_precision("auto", device_type)
+    return precision if precision != "fp32" else None
+
+
+def setups(checkpoints: Sequence[str], device: str, compile: bool) -> list[Setup]:
+    """List all setups of the pairs that can run here, and of the baseline."""
+    on_cpu = device.partition(":")[0] == "cpu"
+    precisions = [p for p in ("fp32", reduced_precision(device)) if p]
+    runs = [("torch", precision) for precision in precisions]
+    if on_cpu:
+        runs.append(("onnx", "fp32"))
+        if find_spec("openvino"):
+            runs += [("openvino", precision) for precision in precisions]
     found = [
-        Way(f"{name} {backend} {precision}", name, backend, precision, device)
+        Setup(f"{name} {backend} {precision}", name, backend, precision, device)
         for name in checkpoints
         for backend, precision in runs
     ]
     if compile:
+        fast = precisions[-1]
         found += [
-            Way(f"{name} compiled {runs[1][1]}", name, "torch", runs[1][1], device, compile=True)
+            Setup(f"{name} compiled {fast}", name, "torch", fast, device, compile=True)
             for name in checkpoints
         ]
-    naive = [("fp32", name) for name in SEGMENTERS]
-    naive += [("fp16", name) for name in SEGMENTERS] * (kind == "cuda")
     return found + [
-        Way(f"naive, {name} {precision}", precision=precision, device=device, segmenter=name)
-        for precision, name in naive
+        Setup(f"baseline, {name} {p}", precision=p, device=device, segmenter=name)
+        for p in (("fp32",) if on_cpu else precisions)
+        for name in SEGMENTERS
     ]
 
 
@@ -73,82 +139,100 @@ def measure(
     seconds: float,
     frames: int,
     compile: bool = False,
-) -> Speeds:
-    """Time everything, one after the other. `seconds`: for each row; `frames`: of the clip.
+    train: Sequence[str] = (),
+) -> SpeedReport:
+    """Run all measurements one after the other.
 
-    Raises CheckpointError, ValueError or PictureError where something cannot be run.
+    `sizes`: (width, height); `seconds`: of each measurement; `frames`: of the clip; `train`:
+    options of duostyle train, empty to leave training out. Raises CheckpointError, ValueError or
+    PictureError if something cannot run.
     """
-    found = Speeds(device)
+    report = SpeedReport(device)
     for name in checkpoints:
         network = load_pair(name)
-        counted = dict.fromkeys([*counting.SIZES, *sizes])
-        found.costs[name] = [counting.count(network, *size) for size in counted]
-    everything = ways(checkpoints, device, compile)
-    for precision in dict.fromkeys(way.precision for way in everything):
-        found.machines[precision] = counting.measure_machine(device, PRECISIONS[precision])
-    rows = [(way, size) for size in sizes for way in everything]
-    for way, size in tqdm(rows, desc="speed", unit="row", disable=None):
-        found.pictures.append((way, size, alone(time_pictures, way, *size, seconds)))
-    for size in sizes:
-        for name in checkpoints:
-            best = quickest(found, name, size)
-            found.clips.append((best, size, _journey(best, size, frames)))
-    if device == "cpu":
-        found.cold_start = {name: cold_start(name) for name in checkpoints}
-    return found
+        counted = dict.fromkeys([*flops.SIZES, *sizes])
+        report.costs[name] = [flops.pass_cost(network, *size) for size in counted]
+    if device == "cpu" and reduced_precision(device) is None:
+        report.skipped.append("bf16: this CPU has no bf16 instructions")
+    planned = setups(checkpoints, device, compile)
+    precisions = list(dict.fromkeys(setup.precision for setup in planned))
+    cold_starts = list(checkpoints) if device == "cpu" else []
+    total = len(precisions) + len(sizes) * (len(planned) + len(checkpoints)) + len(cold_starts)
+    with progress(name=NAME, unit="measurement", total=total + bool(train)) as bar:
+
+        def measured(name: str, work: Callable[..., T], *arguments: object) -> T:
+            bar.set_postfix_str(name)
+            result = work(*arguments)
+            bar.update()
+            return result
+
+        for precision in precisions:
+            report.rooflines[precision] = measured(
+                f"roofline {precision}", flops.measure_roofline, device, PRECISIONS[precision]
+            )
+        for size in sizes:
+            for setup in planned:
+                timing = measured(setup.name, in_subprocess, time_pictures, setup, *size, seconds)
+                report.pictures.append((setup, size, timing))
+        for size in sizes:
+            for name in checkpoints:
+                best = fastest(report, name, size)
+                clip = measured(f"clip, {best.name}", file_to_file, best, size, frames)
+                report.clips.append((best, size, clip))
+        for name in cold_starts:
+            report.cold_start[name] = measured(f"cold start, {name}", cold_start, name)
+        if train:
+            report.training = measured("training", training_speed, train, TRAINING_STEPS)
+    return report
 
 
-def quickest(found: Speeds, checkpoint: str, size: tuple[int, int]) -> Way:
-    """The way that painted a pair's pictures of that size fastest."""
-    rows = [(t.median, w) for w, s, t in found.pictures if w.checkpoint == checkpoint and s == size]
+def fastest(report: SpeedReport, checkpoint: str, size: tuple[int, int]) -> Setup:
+    """The setup of a pair with the least median latency at a size."""
+    rows = [
+        (t.median, s) for s, at, t in report.pictures if s.checkpoint == checkpoint and at == size
+    ]
     return min(rows, key=lambda row: row[0])[1]
 
 
-def _journey(way: Way, size: tuple[int, int], frames: int) -> Journey:
+def file_to_file(setup: Setup, size: tuple[int, int], frames: int) -> ClipTiming:
+    """Time a clip of `size` (width, height) from file to file."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
         write_clip(clip, *size, frames)
-        return alone(time_clip, way, clip, Path(folder) / "painted.mp4")
+        return in_subprocess(time_clip, setup, clip, Path(folder) / "stylized.mp4")
 
 
 def cold_start(checkpoint: str) -> float:
-    """Seconds from typing duostyle paint to the first painted picture."""
+    """Seconds of `duostyle paint` for one picture, from start to exit."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "duostyle",
-            "paint",
-            str(PHOTO),
-            "--checkpoint",
-            checkpoint,
-        ]
-        began = time.perf_counter()
-        command += ["--checkpoint", checkpoint, "-o", f"{folder}/painted.jpg"]
+        command = [sys.executable, "-m", "duostyle", "paint", str(PHOTO)]
+        command += ["--checkpoint", checkpoint, "-o", f"{folder}/stylized.jpg"]
+        start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
 
 def training_speed(options: Sequence[str], steps: int) -> float:
-    """Pictures a second of duostyle train with these options, as it says itself at the end.
+    """Pictures per second that `duostyle train` reports with these options.
 
-    Raises ValueError with its last words where it fails.
+    Raises ValueError with its last line of output if it fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "duostyle", "train", *options, "--output", f"{folder}/run"]
         command += ["--steps", str(steps), "--log-steps", str(max(steps // 3, 1))]
         done = subprocess.run(command, capture_output=True, text=True)
-    said = re.findall(r"([\d.]+) pictures/s", done.stdout + done.stderr)
-    if done.returncode or not said:
-        raise ValueError(f"duostyle train: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
-    return float(said[-1])
+    rates = re.findall(r"([\d.]+) pictures/s", done.stdout + done.stderr)
+    if done.returncode or not rates:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ValueError(f"duostyle train: {last}")
+    return float(rates[-1])
 
 
-def table(found: Speeds) -> str:
-    """Markdown, as docs/speed.md shows it."""
-    lines = [f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {found.device}", ""]
+def table(report: SpeedReport) -> str:
+    """Format the figures as Markdown."""
+    lines = [f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {report.device}", ""]
     lines += _header("pair", "size", "G multiply-adds", "least MB moved")
-    for name, costs in found.costs.items():
+    for name, costs in report.costs.items():
         lines += [
             f"| {name} | {c.width}x{c.height} | {c.multiply_adds / 1e9:.1f} | "
             f"{c.bytes_moved / 1e6:.0f} |"
@@ -156,25 +240,27 @@ def table(found: Speeds) -> str:
         ]
     lines.append("")
     lines += [
-        f"At best, measured: {machine.multiply_adds / 1e9:.0f} G multiply-adds a second in "
-        f"{precision}, {machine.bandwidth / 1e9:.1f} GB/s copied."
-        for precision, machine in found.machines.items()
+        f"Roofline in {precision}: {roofline.multiply_adds / 1e9:.0f} G multiply-adds/s, "
+        f"{roofline.bandwidth / 1e9:.1f} GB/s."
+        for precision, roofline in report.rooflines.items()
     ]
-    naive = [f"x {name}" for name in SEGMENTERS]
-    lines += ["", *_header("network alone", "size", "ms", "95 %", "frames/s", "of the floor's",
-                           *naive, "peak MB")]  # fmt: skip
-    lines += [_picture_row(found, *row) for row in found.pictures]
+    lines += [f"Skipped {reason}." for reason in report.skipped]
+    ratios = [f"{name} / this" for name in SEGMENTERS]
+    lines += ["", *_header("network alone", "size", "median ms", "p95 ms", "frames/s",
+                           "of roofline", *ratios, "peak MB")]  # fmt: skip
+    lines += [_picture_row(report, *row) for row in report.pictures]
     lines += ["", *_header("file to file", "size", "frames/s", "decode ms", "paint ms",
                            "encode ms", "peak MB")]  # fmt: skip
-    for way, (width, height), j in found.clips:
-        stages = " | ".join(f"{1000 * seconds / j.frames:.1f}" for seconds in j.busy.values())
+    for setup, (width, height), clip in report.clips:
+        stages = " | ".join(f"{1000 * seconds / clip.frames:.1f}" for seconds in clip.busy.values())
         lines.append(
-            f"| {way.name} | {width}x{height} | {j.rate:.1f} | {stages} | {j.megabytes:.0f} |"
+            f"| {setup.name} | {width}x{height} | {clip.rate:.1f} | {stages} | "
+            f"{clip.megabytes:.0f} |"
         )
     lines.append("")
-    lines += [f"Cold start, {name}: {s:.1f} s." for name, s in found.cold_start.items()]
-    if found.training is not None:
-        lines.append(f"Training: {found.training:.1f} pictures/s.")
+    lines += [f"Cold start, {name}: {s:.1f} s." for name, s in report.cold_start.items()]
+    if report.training is not None:
+        lines.append(f"Training: {report.training:.1f} pictures/s.")
     return "\n".join(lines)
 
 
@@ -182,22 +268,19 @@ def _header(*names: str) -> list[str]:
     return [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
 
 
-def _picture_row(found: Speeds, way: Way, size: tuple[int, int], t: Timing) -> str:
-    floor = "-"
-    if way.checkpoint:
-        cost = next(c for c in found.costs[way.checkpoint] if (c.width, c.height) == size)
-        least = found.machines[way.precision].floor(cost)
-        floor = f"{100 * 1000 * least / t.median:.0f} %"
+def _picture_row(
+    report: SpeedReport, setup: Setup, size: tuple[int, int], timing: PictureTiming
+) -> str:
+    share = "-"
+    if setup.checkpoint:
+        cost = next(c for c in report.costs[setup.checkpoint] if (c.width, c.height) == size)
+        least = report.rooflines[setup.precision].lower_bound(cost)
+        share = f"{100 * 1000 * least / timing.median:.0f} %"
     ratios = [
-        f"{other.median / t.median:.1f}"
-        for rival, other_size, other in found.pictures
-        if rival.segmenter and rival.precision == "fp32" and other_size == size
+        f"{other.median / timing.median:.1f}"
+        for baseline, other_size, other in report.pictures
+        if baseline.segmenter and baseline.precision == "fp32" and other_size == size
     ]
-    cells = [way.name, f"{size[0]}x{size[1]}", f"{t.median:.0f}", f"{t.p95:.0f}"]
-    cells += [f"{1000 / t.median:.1f}", floor, *ratios, f"{t.megabytes:.0f}"]
+    cells = [setup.name, f"{size[0]}x{size[1]}", f"{timing.median:.0f}", f"{timing.p95:.0f}"]
+    cells += [f"{1000 / timing.median:.1f}", share, *ratios, f"{timing.megabytes:.0f}"]
     return f"| {' | '.join(cells)} |"
-
-
-def figures(found: Speeds) -> dict[str, object]:
-    """Every figure, for JSON."""
-    return asdict(found)

@@ -1,58 +1,56 @@
-"""How far consecutive frames agree where the same thing is seen in both (Lai et al. 2018)."""
-
-from types import ModuleType
+"""Warping error: difference of consecutive frames along optical flow (Lai et al. 2018)."""
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-
-def opencv() -> ModuleType:
-    """OpenCV, an optional extra. Raises ValueError without it."""
-    try:
-        import cv2
-    except ImportError:
-        raise ValueError("temporal needs OpenCV: pip install -e '.[evaluate]'") from None
-    return cv2
+from duostyle.evaluation.optional import opencv
 
 
-class Motion:
-    """Where each pixel of a frame was in the frame before, by DIS optical flow (Kroeger 2016)."""
+class FlowWarp:
+    """Warps a frame to the next one by DIS optical flow (Kroeger et al. 2016).
+
+    `valid`: boolean, `(H, W)`; False where a pixel was occluded or its flow is unreliable, by a
+    forward-backward check (Sundaram et al. 2010).
+    """
 
     def __init__(self, before: Tensor, now: Tensor) -> None:
-        """Two frames, `(1, 3, H, W)` in [0, 1]."""
+        """Estimate the flow between two frames, `(1, 3, H, W)` in [0, 1].
+
+        Raises ValueError if OpenCV is not installed.
+        """
         cv2 = opencv()
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        first, second = _grey(before), _grey(now)
+        first, second = _gray(before), _gray(now)
         backward = dis.calc(second, first, None)
         forward = dis.calc(first, second, None)
         rows, columns = np.indices(first.shape, dtype=np.float32)
         self.x, self.y = columns + backward[..., 0], rows + backward[..., 1]
         returned = cv2.remap(forward, self.x, self.y, cv2.INTER_LINEAR)
-        # What does not come back was hidden, or its motion is not known (Sundaram et al. 2010).
-        apart = np.square(backward + returned).sum(axis=2)
+        mismatch = np.square(backward + returned).sum(axis=2)
         length = np.square(backward).sum(axis=2) + np.square(returned).sum(axis=2)
         height, width = first.shape
         inside = (self.x >= 0) & (self.x <= width - 1) & (self.y >= 0) & (self.y <= height - 1)
-        self.seen = inside & (apart < 0.01 * length + 0.5)
+        self.valid: NDArray[np.bool_] = inside & (mismatch < 0.01 * length + 0.5)
 
     def error(self, before: Tensor, now: Tensor) -> float:
-        """Root mean square difference of `now` to `before` moved along, where both are seen.
+        """Root mean square difference of `now` and the warped `before` over the valid pixels.
 
-        `(1, C, H, W)` each, of the frames' size. 0 where nothing is seen in both.
+        `(1, C, H, W)` each, of the frames' size. 0 if no pixel is valid.
         """
-        if not self.seen.any():
+        if not self.valid.any():
             return 0.0
         cv2 = opencv()
-        moved = cv2.remap(_array(before), self.x, self.y, cv2.INTER_LINEAR)
-        moved = moved.reshape(*self.seen.shape, -1)  # remap drops a single channel
-        apart = (_array(now) - moved)[self.seen]
-        return float(np.sqrt(np.square(apart).mean()))
+        warped = cv2.remap(_array(before), self.x, self.y, cv2.INTER_LINEAR)
+        warped = warped.reshape(*self.valid.shape, -1)  # remap drops a single channel
+        difference = (_array(now) - warped)[self.valid]
+        return float(np.sqrt(np.square(difference).mean()))
 
 
-def _array(picture: Tensor) -> np.ndarray:
+def _array(picture: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(picture[0].permute(1, 2, 0).float().cpu().numpy())
 
 
-def _grey(picture: Tensor) -> np.ndarray:
+def _gray(picture: Tensor) -> NDArray[np.uint8]:
     return (picture[0].mean(dim=0) * 255).round().to(torch.uint8).cpu().numpy()

@@ -1,9 +1,9 @@
-// The original, while a button is held.
+// Show the original while a button is held.
 
 import { press } from "./press.js";
 
 /**
- * By finger, mouse or key; where a screen reader clicks the button, until the next click.
+ * Hold by touch, mouse or key. A click without a pointer (screen readers) toggles instead.
  * @param {HTMLElement} button
  * @param {import("./show.js").Show} show
  */
@@ -16,7 +16,7 @@ export function holdToCompare(button, show) {
   };
   const byKey = (/** @type {boolean} */ on) => (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== " " && event.key !== "Enter") return;
-    event.preventDefault(); // no click as well
+    event.preventDefault(); // prevents the click
     compare(on);
   };
   button.addEventListener("pointerdown", ({ pointerId, isTrusted }) => {

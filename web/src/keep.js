@@ -1,9 +1,9 @@
-// Take what was painted home: a picture, or a clip.
+// Save the result as a picture or a clip.
 
 const CLIPS = ["video/mp4;codecs=avc1.640028", "video/webm;codecs=vp9", "video/webm", "video/mp4"];
-const RATE = 30; // frames a second at most
-const MOST = 1280; // pixels, the long side
-const BITS = 8e6; // a second
+const RATE = 30; // maximum frames per second
+const MOST = 1280; // maximum long side, pixels
+const BITS = 8e6; // per second
 
 /**
  * @param {Blob} blob
@@ -27,7 +27,7 @@ export function asPicture(canvas) {
   );
 }
 
-/** A clip of what is drawn; encoders want one even size, whatever sizes that takes. */
+/** Records what is drawn as a clip of one size with even sides, as encoders require. */
 export class Recorder {
   /** @type {Blob[]} */
   #parts = [];
@@ -37,8 +37,8 @@ export class Recorder {
   #pen = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
 
   /**
-   * Throws where this browser cannot record.
-   * @param {HTMLCanvasElement} drawn the first picture: its shape is the clip's
+   * Throws if this browser cannot record.
+   * @param {HTMLCanvasElement} drawn the first picture, which sets the aspect ratio of the clip
    */
   constructor(drawn) {
     const scale = MOST / Math.max(drawn.width, drawn.height);
@@ -55,7 +55,7 @@ export class Recorder {
     this.#recorder.start(1000);
   }
 
-  /** @param {HTMLCanvasElement} drawn the next picture, fitted into the clip's frame */
+  /** @param {HTMLCanvasElement} drawn the next picture, scaled to fit the clip */
   add(drawn) {
     const { width, height } = this.#canvas;
     const scale = Math.min(width / drawn.width, height / drawn.height);

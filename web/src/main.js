@@ -1,4 +1,4 @@
-// The page: what the controls do.
+// The page and its controls.
 
 import "./style.css";
 import { holdToCompare } from "./compare.js";
@@ -25,20 +25,20 @@ let recorder = null;
 let pair;
 /** @type {"webgpu" | "wasm"} */
 let provider;
-let chosen = 0; // pairs asked for: the newest counts
-let opened = 0; // and sources
+let chosen = 0; // number of the latest pair that was requested; earlier requests are dropped
+let opened = 0; // the same for sources
 
 /** @param {string} words */
 function say(words) {
   $("message").textContent = words;
 }
 
-/** @param {string[]} words that have had their time */
+/** @param {string[]} words messages to remove if one of them is shown */
 function unsay(...words) {
   if (words.includes($("message").textContent)) say("");
 }
 
-/** @param {import("./show.js").Report} seen */
+/** @param {import("./show.js").Report} painted */
 function report({ width, height, rate, moves }) {
   unsay(WORDS.failed);
   const speed = moves && rate ? ` · ${rate.toFixed(1)} frames/s` : "";
@@ -51,7 +51,7 @@ function report({ width, height, rate, moves }) {
 function fail(error) {
   console.warn(error);
   if (provider === "webgpu") {
-    provider = "wasm"; // the graphics card is gone, or its driver gave up
+    provider = "wasm"; // the GPU was lost, or its driver failed
     choose(pair);
   } else say(WORDS.failed);
 }
@@ -83,10 +83,10 @@ function introduce(painter) {
   $("note").textContent = gpu ? "" : self.crossOriginIsolated ? WORDS.noGpu : `${WORDS.noGpu} ${WORDS.oneThread}`;
 }
 
-/** Who wears what now. */
+/** Name the style of each region. */
 function describe() {
-  const [people, rest] = show.swap ? [pair.background, pair.foreground] : [pair.foreground, pair.background];
-  $("wears").textContent = `People and things: ${people.title}. The rest: ${rest.title}.`;
+  const [foreground, background] = show.swap ? [pair.background, pair.foreground] : [pair.foreground, pair.background];
+  $("styles").textContent = `Foreground: ${foreground.title}. Background: ${background.title}.`;
 }
 
 /** @param {() => Promise<import("./show.js").Source>} open */
@@ -134,7 +134,7 @@ const actions = {
     const track = show.source instanceof Moving && show.source.camera;
     const next = track && (await nextCamera(track));
     if (!next) return;
-    show.leave(); // phones open one at a time
+    show.leave(); // phones can open only one camera at a time
     await watch(() => openCamera(next, fresh, lost));
   },
   pause: () => {
@@ -184,7 +184,7 @@ function listen() {
   holdToCompare($("compare"), show);
   $("file").addEventListener("change", (/** @type {any} */ { target }) => {
     if (target.files[0]) openChosen(target.files[0]);
-    target.value = ""; // the same file may be chosen again
+    target.value = ""; // so that the same file can be chosen again
   });
   alpha.addEventListener("input", () => {
     show.alpha = Number(alpha.value);
@@ -217,7 +217,7 @@ function offer(pairs) {
 async function start() {
   say(WORDS.loading);
   listen();
-  alpha.value = "0"; // some browsers remember it
+  alpha.value = "0"; // some browsers restore the previous value
   await keepForLater();
   const answer = await fetch("./pairs.json").catch(() => null);
   if (!answer?.ok) return say(WORDS.noModel);

@@ -1,10 +1,10 @@
-// The service worker (sw.js): the page without a network, and with threads on hosts that do not isolate it.
+// Registers the service worker (sw.js): offline use, and threads on hosts that do not send isolation headers.
 
-const PATIENCE = 4000; // milliseconds: without it the page works too
+const PATIENCE = 4000; // milliseconds to wait for the service worker; the page works without it
 
 /**
- * Register, and wait until what is loaded from now on is kept. Reloads the page once where that
- * gives it threads.
+ * Register the service worker and wait until it controls the page, so that it caches what is loaded
+ * from then on. Reloads the page once if that enables threads.
  * @returns {Promise<void>}
  */
 export async function keepForLater() {
@@ -13,7 +13,7 @@ export async function keepForLater() {
   try {
     await workers.register("./sw.js", { scope: "./" });
   } catch {
-    return; // not allowed here (a private window, say): the page just needs its network
+    return; // not allowed, for example in a private window: the page needs the network
   }
   if (!workers.controller) {
     const taken = new Promise((resolve) => workers.addEventListener("controllerchange", resolve, { once: true }));
@@ -27,8 +27,8 @@ export async function keepForLater() {
 }
 
 /**
- * Load what has not been loaded yet, for the service worker to keep: nothing is missing then when the
- * network is. Not where the reader saves data.
+ * Load the files that are not cached yet, so that the page is complete offline. Does nothing if the
+ * browser is set to save data.
  * @param {string[]} files
  * @returns {Promise<void>}
  */
@@ -38,6 +38,6 @@ export async function loadTheRest(files) {
   for (const file of files) {
     const known = await caches.match(new URL(file, document.baseURI).href);
     const answer = known ? null : await fetch(file).catch(() => null);
-    await answer?.arrayBuffer().catch(() => null); // not now, then at the next visit
+    await answer?.arrayBuffer().catch(() => null); // retried at the next visit
   }
 }

@@ -1,22 +1,22 @@
-// How large a picture may be, and how often its mask is looked for, so that painting keeps up.
+// Chooses picture size and number of threads so that live video reaches its frame rate.
 
-export const AIM = 15; // frames a second
-const LEAST = 128; // side of the square as large as the picture, pixels
+export const AIM = 15; // target frames per second
+const LEAST = 128; // minimum and maximum square root of the number of pixels
 const MOST = 1080;
-const GRID = 16; // pixels: sides are whole numbers of these
+const GRID = 16; // sides are multiples of this, pixels
 const WINDOW = 15; // frames between changes
-const LATE = 1000; // milliseconds: slow frames change it earlier
-const ROOM = 1.5; // so much faster than the aim: larger pictures
-const MARGIN = 1.2; // a change goes for this times the aim
+const LATE = 1000; // milliseconds after which slow frames cause an earlier change
+const ROOM = 1.5; // speed relative to the target above which pictures become larger
+const MARGIN = 1.2; // speed relative to the target that a change is meant to reach
 
-/** Chooses the size of moving pictures by how long the last ones took. */
+/** Chooses the size of video frames by the latency of the previous ones. */
 export class Pace {
   side = 256;
   #milliseconds = 0;
   #frames = 0;
 
   /**
-   * Width and height, pixels, of a picture of that shape: never larger than it is itself.
+   * Width and height in pixels for a picture of this size, at most its own.
    * @param {number} width
    * @param {number} height
    * @returns {[number, number]}
@@ -25,15 +25,15 @@ export class Pace {
     return fit(width, height, this.side);
   }
 
-  /** Forget how long frames took: something else is painted. */
+  /** Forget the latency of previous frames, for a new source. */
   reset() {
     [this.#milliseconds, this.#frames] = [0, 0];
   }
 
   /**
-   * Learn how long a frame took; after some of them the size may change.
+   * Record the latency of a frame; after several frames the size may change.
    * @param {number} milliseconds
-   * @param {number} side of the square as large as that frame, pixels
+   * @param {number} side square root of the number of pixels of the frame
    */
   took(milliseconds, side) {
     this.#milliseconds += milliseconds;
@@ -43,14 +43,13 @@ export class Pace {
     if (spare >= 1 && spare <= ROOM) return;
     const whole = (spare < 1 ? Math.floor : Math.round)((side * Math.sqrt(Math.min(spare / MARGIN, 2))) / GRID);
     const next = Math.min(Math.max(whole * GRID, LEAST), MOST);
-    // A small picture says little of how a large one would do.
+    // Small pictures do not predict the speed of larger ones.
     if (spare < 1 || side > this.side - GRID) this.side = next;
   }
 }
 
 /**
- * Width and height near those of a square of that side, in the picture's shape; the picture's own
- * where that is smaller.
+ * Scale width and height to about side * side pixels, keeping the aspect ratio; never enlarges.
  * @param {number} width
  * @param {number} height
  * @param {number} side
@@ -64,11 +63,11 @@ export function fit(width, height, side) {
 }
 
 /**
- * Threads for what paints and for what looks for the mask, beside each other.
+ * Distribute threads to the painting network and the mask network, which run in parallel.
  * @param {number} cores
- * @param {boolean} isolated threads can share memory: the page is cross-origin isolated
- * @returns {{paint: number, mask: number, rest: number}} `rest`: how long the mask's network waits,
- * in times that it worked
+ * @param {boolean} isolated whether the page is cross-origin isolated, so that threads can share memory
+ * @returns {{paint: number, mask: number, rest: number}} `rest`: pause of the mask network,
+ * relative to the time that it took
  */
 export function shareCores(cores, isolated) {
   if (!isolated) return { paint: 1, mask: 1, rest: cores > 2 ? 0 : 1 };

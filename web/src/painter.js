@@ -1,4 +1,4 @@
-// The two networks of a pair, each in a worker of its own: one finds the foreground, one paints.
+// The two networks of a pair, each in its own worker: one predicts the mask, one paints.
 
 import { shareCores } from "./pace.js";
 
@@ -6,10 +6,11 @@ import { shareCores } from "./pace.js";
 /** @typedef {{title: string, artist: string, year: string, picture: string}} Painting */
 /**
  * @typedef {{name: string, foreground: Painting, background: Painting, mask: string, paint: string}} Pair
- * `mask`, `paint`: addresses of the ONNX files
+ * `mask`, `paint`: URLs of the ONNX files
  */
 
-class Worked {
+/** Calls tasks of a worker. */
+class WorkerClient {
   #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
   #waiting = new Map();
@@ -59,8 +60,8 @@ class Worked {
 }
 
 export class Painter {
-  #finds = new Worked();
-  #paints = new Worked();
+  #finds = new WorkerClient();
+  #paints = new WorkerClient();
 
   /**
    * @param {"webgpu" | "wasm"} provider
@@ -72,8 +73,8 @@ export class Painter {
   }
 
   /**
-   * Load a pair's networks, on the graphics card if that is wanted and works.
-   * Rejects where a file cannot be loaded.
+   * Load a pair's networks; falls back to WebAssembly if WebGPU fails.
+   * Rejects if a file cannot be loaded.
    * @param {Pair} pair
    * @param {"webgpu" | "wasm"} provider
    * @returns {Promise<Painter>}
@@ -96,16 +97,16 @@ export class Painter {
     }
   }
 
-  /** Paint a small grey picture: drivers fail when they run, not when they load. */
+  /** Paint a small black picture: some drivers fail only when a network runs. */
   async #try() {
     const [width, height] = [64, 64];
-    const grey = () => createImageBitmap(new ImageData(width, height));
-    await this.follow(await this.find(await grey(), width, height));
-    (await this.paint(await grey(), { width, height, alpha: 0, swap: false })).close();
+    const black = () => createImageBitmap(new ImageData(width, height));
+    await this.follow(await this.find(await black(), width, height));
+    (await this.paint(await black(), { width, height, alpha: 0, swap: false })).close();
   }
 
   /**
-   * The foreground of a frame, white on black; the frame is closed.
+   * Predict the mask of a frame, white = foreground; closes the frame.
    * @param {Frame} frame
    * @param {number} width
    * @param {number} height
@@ -116,8 +117,8 @@ export class Painter {
   }
 
   /**
-   * Paint by this mask from now on.
-   * @param {ImageBitmap} mask stays the caller's
+   * Use this mask from now on.
+   * @param {ImageBitmap} mask not closed
    * @returns {Promise<void>}
    */
   follow(mask) {
@@ -125,7 +126,7 @@ export class Painter {
   }
 
   /**
-   * Paint a frame, which is closed, or without one the last again.
+   * Paint a frame and close it; null repeats the last frame.
    * @param {Frame | null} frame
    * @param {{width: number, height: number, alpha: number, swap: boolean}} settings
    * @returns {Promise<ImageBitmap>}
@@ -134,7 +135,7 @@ export class Painter {
     return this.#paints.call("paint", { frame, ...settings }, frame ? [frame] : []);
   }
 
-  /** Give threads and memory back. */
+  /** Release threads and memory. */
   end() {
     this.#finds.end();
     this.#paints.end();
@@ -142,7 +143,7 @@ export class Painter {
 }
 
 /**
- * What paints fastest here: the graphics card where there is a real one.
+ * Choose the fastest backend: WebGPU if there is a hardware adapter.
  * @returns {Promise<"webgpu" | "wasm">}
  */
 export async function bestProvider() {

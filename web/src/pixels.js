@@ -1,8 +1,8 @@
-// Pictures as canvases hold them, RGBA bytes row by row, and as the networks take them: planes of
-// 32-bit floats in [0, 1], (3, height, width) or (1, height, width).
+// Conversion between RGBA bytes of a canvas and planes of 32-bit floats in [0, 1],
+// (3, height, width) or (1, height, width), of the networks.
 
 /**
- * Red, green and blue planes, one after the other.
+ * Convert RGBA bytes to red, green and blue planes.
  * @param {Uint8ClampedArray} rgba
  * @returns {Float32Array}
  */
@@ -18,7 +18,7 @@ export function toPlanes(rgba) {
 }
 
 /**
- * Opaque pixels of one plane (grey) or three.
+ * Convert one plane (gray) or three planes to opaque RGBA bytes.
  * @param {Float32Array} planes
  * @param {number} count pixels
  * @returns {Uint8ClampedArray<ArrayBuffer>}
@@ -27,7 +27,7 @@ export function toRgba(planes, count) {
   const [green, blue] = planes.length === count ? [0, 0] : [count, 2 * count];
   const rgba = new Uint8ClampedArray(4 * count);
   for (let i = 0, j = 0; i < count; i++, j += 4) {
-    rgba[j] = 255 * planes[i]; // rounded and kept in range by the array
+    rgba[j] = 255 * planes[i]; // rounded and clamped by Uint8ClampedArray
     rgba[j + 1] = 255 * planes[i + green];
     rgba[j + 2] = 255 * planes[i + blue];
     rgba[j + 3] = 255;
@@ -36,9 +36,9 @@ export function toRgba(planes, count) {
 }
 
 /**
- * Where the first style goes: the red plane of a grey mask.
+ * Convert a gray RGBA mask to a plane, 1 = foreground style.
  * @param {Uint8ClampedArray} rgba
- * @param {boolean} swap the other way round
+ * @param {boolean} swap invert the mask
  * @returns {Float32Array}
  */
 export function toMask(rgba, swap) {

@@ -1,4 +1,4 @@
-// Buttons that stay pressed, as screen readers know them.
+// Toggle buttons (aria-pressed).
 
 /**
  * @param {HTMLElement} button

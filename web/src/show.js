@@ -1,4 +1,4 @@
-// The loop: whatever has changed, source, alpha, pair, the newest of it is painted and drawn.
+// The render loop: paints and draws the latest source, alpha and pair after every change.
 
 import { Pace, fit } from "./pace.js";
 
@@ -6,9 +6,9 @@ import { Pace, fit } from "./pace.js";
 /** @typedef {import("./sources.js").Still | import("./sources.js").Moving} Source */
 /** @typedef {{width: number, height: number, rate: number, moves: boolean}} Report */
 
-const STILL_SIDE = { wasm: 640, webgpu: 1280 }; // of the square as large as a still picture, pixels
-const MASK_SIDE = 512; // of what the mask's network sees: it takes no larger ones well
-const SETTLED = 250; // milliseconds without a change until a still is painted at its full size
+const STILL_SIDE = { wasm: 640, webgpu: 1280 }; // square root of the number of pixels of a still picture
+const MASK_SIDE = 512; // the mask network is less accurate on larger pictures
+const SETTLED = 250; // milliseconds without a change before a still is painted at full size
 
 export class Show {
   alpha = 0;
@@ -30,14 +30,14 @@ export class Show {
   /** @type {ImageBitmap | null} */
   #mask = null;
   /** @type {Source | null} */
-  #maskOf = null; // the source that the mask is of
+  #maskOf = null; // the source of the mask
   /** @type {Source | null} */
   #sent = null; // the still that the painter holds
   #fixed = false;
   #finding = false;
   #restUntil = 0;
   #last = 0; // when the last frame was drawn
-  #interval = 0; // milliseconds from frame to frame, of late
+  #interval = 0; // smoothed milliseconds between frames
   #wanted = 0;
   /** @type {() => void} */
   #wake = () => {};
@@ -61,8 +61,8 @@ export class Show {
   }
 
   /**
-   * Paint moving pictures at one size from now on, whatever the speed.
-   * @param {number} side of the square as large as a picture, pixels
+   * Paint video at a fixed size from now on, regardless of speed.
+   * @param {number} side square root of the number of pixels
    */
   fix(side) {
     this.pace.side = side;
@@ -70,7 +70,7 @@ export class Show {
   }
 
   /**
-   * Show something else; the source before is ended.
+   * Show a new source; ends the previous one.
    * @param {Source} source
    */
   watch(source) {
@@ -79,7 +79,7 @@ export class Show {
     this.touch();
   }
 
-  /** End what is shown; its last picture stays. */
+  /** End the source; its last picture stays visible. */
   leave() {
     this.source?.end();
     this.source = null;
@@ -88,7 +88,7 @@ export class Show {
   }
 
   /**
-   * Paint by other networks; those before are ended.
+   * Use a new painter; ends the previous one.
    * @param {Painter} painter
    */
   paintBy(painter) {
@@ -99,8 +99,8 @@ export class Show {
   }
 
   /**
-   * Something has changed: paint again.
-   * @param {boolean} more there is more to come: a still is painted quickly now, and well later
+   * Paint again after a change.
+   * @param {boolean} more more changes follow: a still is painted small now and at full size later
    */
   touch(more = false) {
     if (more) {
@@ -112,7 +112,7 @@ export class Show {
     this.#wake();
   }
 
-  /** Draw what there is again: compare or mask have changed. */
+  /** Redraw the last picture after a change of the view. */
   draw() {
     if (!this.#painted) return;
     const { width, height } = this.#painted;
@@ -148,7 +148,7 @@ export class Show {
 
   /** @param {unknown} error @param {Source} source @param {Painter} painter */
   #settle(error, source, painter) {
-    // A source or a painter that has been left may fail as it likes.
+    // Errors of a replaced source or painter do not matter.
     if (source !== this.source || painter !== this.painter) return;
     this.#fail(error instanceof Error ? error : new Error(String(error)));
   }

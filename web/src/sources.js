@@ -1,4 +1,4 @@
-// What is painted: a still picture, a video file, a camera. Each gives frames on demand.
+// Sources: a still picture, a video file, a camera. Each provides frames on demand.
 
 import { Trouble, WORDS, cameraTrouble, unreadable } from "./words.js";
 
@@ -6,8 +6,8 @@ import { Trouble, WORDS, cameraTrouble, unreadable } from "./words.js";
 
 const MOST_BYTES = 2 ** 31;
 const MOST_PIXELS = 100e6;
-const MOST_PICTURE = 2e8; // bytes: what is larger is no picture
-const STILL_SIDE = 2048; // of the square as large as a picture that is held, pixels
+const MOST_PICTURE = 2e8; // bytes; larger files are taken for videos
+const STILL_SIDE = 2048; // square root of the maximum number of pixels kept of a picture
 
 export class Still {
   moves = false;
@@ -19,7 +19,7 @@ export class Still {
     this.height = bitmap.height;
   }
 
-  /** What the page shows for comparison. */
+  /** The original, for comparison. */
   get original() {
     return this.bitmap;
   }
@@ -39,7 +39,7 @@ export class Moving {
   #ended = false;
 
   /**
-   * @param {HTMLVideoElement} video that plays
+   * @param {HTMLVideoElement} video playing
    * @param {() => void} onFrame called for each new frame
    */
   constructor(video, onFrame) {
@@ -66,13 +66,13 @@ export class Moving {
     return this.video;
   }
 
-  /** @returns {Promise<Frame | null>} null while there is none */
+  /** @returns {Promise<Frame | null>} null if none is available yet */
   async frame() {
     if (this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return null;
     return "VideoFrame" in self ? new VideoFrame(this.video) : createImageBitmap(this.video);
   }
 
-  /** The camera's own track, null for files. */
+  /** The track of a camera, null for files. */
   get camera() {
     return this.video.srcObject instanceof MediaStream ? this.video.srcObject.getVideoTracks()[0] : null;
   }
@@ -89,7 +89,7 @@ export class Moving {
 }
 
 /**
- * A picture or a video from a file. Throws Trouble where it is neither, or too large.
+ * Open a picture or a video file. Throws Trouble if it is neither, or too large.
  * @param {Blob} file
  * @param {string} name
  * @param {() => void} onFrame
@@ -119,7 +119,7 @@ async function openVideo(file, name, onFrame) {
   video.loop = true;
   try {
     await video.play();
-    if (!video.videoWidth) throw new Error("no pictures in it");
+    if (!video.videoWidth) throw new Error("no video track");
   } catch {
     URL.revokeObjectURL(video.src);
     throw new Trouble(unreadable(name));
@@ -128,10 +128,10 @@ async function openVideo(file, name, onFrame) {
 }
 
 /**
- * A camera. Throws Trouble where there is none or it may not be used.
- * @param {string | null} device its id; null: the one that looks away from the user, or any
+ * Open a camera. Throws Trouble if there is none or access is denied.
+ * @param {string | null} device its id; null: the rear camera if there is one
  * @param {() => void} onFrame
- * @param {() => void} onLost called when it is taken away
+ * @param {() => void} onLost called when it is disconnected
  * @returns {Promise<Moving>}
  */
 export async function openCamera(device, onFrame, onLost) {
@@ -155,9 +155,9 @@ export async function openCamera(device, onFrame, onLost) {
 }
 
 /**
- * The camera after this one.
+ * Find the next camera.
  * @param {MediaStreamTrack} track
- * @returns {Promise<string | null>} its id, null where there is no other
+ * @returns {Promise<string | null>} its id, null if there is no other
  */
 export async function nextCamera(track) {
   const devices = await navigator.mediaDevices.enumerateDevices();

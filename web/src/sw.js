@@ -1,11 +1,11 @@
-// Keeps the page for the time without a network, and isolates it (threads share memory only then)
-// on hosts that send no such headers. The build fills in the version and the files.
+// Caches the page for offline use, and adds the isolation headers that threads need on hosts that do
+// not send them. The build fills in the version and the files.
 
-const OURS = `duostyle ${self.registration.scope} `; // other pages of this host have caches too
+const OURS = `duostyle ${self.registration.scope} `; // prefix: other pages of this host may have caches
 const PAGE = OURS + "VERSION";
-const MODELS = `${OURS}large`; // names change with what is in them: they outlive versions
-const SMALL = ["SMALL"];
-const LARGE = ["LARGE"];
+const MODELS = `${OURS}large`; // kept across versions: file names contain a hash of the content
+const PAGE_FILES = ["SMALL"];
+const MODEL_FILES = ["LARGE"]; // cached when first used
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
@@ -14,9 +14,9 @@ const HEADERS = {
 
 const address = (name) => new URL(name, self.registration.scope).href;
 
-// A newer version waits until the page is closed everywhere: an open one still needs its own files.
+// A new version waits until all open pages are closed: they still need the old files.
 self.addEventListener("install", (event) => {
-  const fresh = SMALL.map((name) => new Request(address(name), { cache: "reload" }));
+  const fresh = PAGE_FILES.map((name) => new Request(address(name), { cache: "reload" }));
   event.waitUntil(caches.open(PAGE).then((cache) => cache.addAll(fresh)));
 });
 
@@ -34,19 +34,19 @@ async function forgetOld() {
   for (const name of await caches.keys()) {
     if (name.startsWith(OURS) && name !== PAGE && name !== MODELS) await caches.delete(name);
   }
-  const [models, wanted] = [await caches.open(MODELS), new Set(LARGE.map(address))];
+  const [models, wanted] = [await caches.open(MODELS), new Set(MODEL_FILES.map(address))];
   for (const { url } of await models.keys()) if (!wanted.has(url)) await models.delete(url);
 }
 
 async function answer(event) {
   const { request } = event;
-  const large = LARGE.some((name) => address(name) === request.url);
-  const cache = await caches.open(large ? MODELS : PAGE);
+  const isModel = MODEL_FILES.some((name) => address(name) === request.url);
+  const cache = await caches.open(isModel ? MODELS : PAGE);
   const kept = await cache.match(request, { ignoreSearch: true });
   if (kept) return isolated(kept);
   const fetched = await fetch(request);
-  if (large && fetched.status === 200) {
-    event.waitUntil(cache.put(request, fetched.clone()).catch(() => {})); // no room: fetched again
+  if (isModel && fetched.status === 200) {
+    event.waitUntil(cache.put(request, fetched.clone()).catch(() => {})); // storage full: fetched again next time
   }
   return isolated(fetched);
 }

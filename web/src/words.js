@@ -1,25 +1,25 @@
-// What the page says when something is missing or goes wrong.
+// Messages of the page.
 
-/** A trouble that the reader can do something about. */
+/** An error with a message for the user. */
 export class Trouble extends Error {}
 
 export const WORDS = {
-  loading: "Loading the painter …",
-  noGpu: "No WebGPU here, so the processor paints: smaller pictures, fewer of them a second.",
-  oneThread: "This host does not isolate the page, so one thread paints.",
-  noModel: "The painter could not be loaded. Is there a network? It is needed the first time.",
+  loading: "Loading the model …",
+  noGpu: "WebGPU is not available; the CPU paints smaller pictures at a lower frame rate.",
+  oneThread: "The page is not cross-origin isolated; only one thread is used.",
+  noModel: "The model could not be loaded. The first visit needs a network connection.",
   failed: "Painting failed. Reload the page; if it happens again, try ?provider=wasm.",
-  noWasm: "This browser has no WebAssembly. A current Chrome, Edge, Firefox or Safari has.",
-  noCamera: "No camera was found. Plug one in, or open a picture.",
-  denied: "The camera may not be used. Allow it in the browser's settings for this page.",
-  busyCamera: "The camera is in use by something else. Close that and try again.",
-  lostCamera: "The camera was taken away.",
-  insecure: "Cameras need a secure page: open this one over https, or on localhost.",
-  tooLarge: "That file is too large: at most 2 GB, and 100 megapixels a picture.",
-  noSample: "The sample could not be loaded. Open a picture, or start the camera.",
+  noWasm: "This browser does not support WebAssembly. Use a current Chrome, Edge, Firefox or Safari.",
+  noCamera: "No camera was found. Connect one, or open a picture.",
+  denied: "Camera access is denied. Allow it in the browser's settings for this page.",
+  busyCamera: "The camera is in use by another program. Close it and try again.",
+  lostCamera: "The camera was disconnected.",
+  insecure: "Cameras need a secure connection: open this page over https or on localhost.",
+  tooLarge: "The file is too large: at most 2 GB, and 100 megapixels for a picture.",
+  noSample: "The sample could not be loaded. Open a picture or start the camera.",
   recorded: "The clip was saved.",
   saved: "The picture was saved.",
-  cannotRecord: "This browser cannot record.",
+  cannotRecord: "This browser cannot record video.",
 };
 
 /**
@@ -27,7 +27,7 @@ export const WORDS = {
  * @returns {string}
  */
 export function unreadable(name) {
-  return `${name}: this browser can show it neither as a picture nor as a video. Try JPEG, PNG or MP4.`;
+  return `${name}: this browser can open it neither as a picture nor as a video. Try JPEG, PNG or MP4.`;
 }
 
 /**

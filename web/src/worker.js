@@ -1,5 +1,5 @@
-// One network off the main thread: either the one that finds the foreground or the one that paints.
-// Pictures come and go as bitmaps; whoever receives one closes it.
+// Runs one network off the main thread: the mask network or the painting network.
+// Pictures are passed as bitmaps; the receiver closes them.
 
 import { toMask, toPlanes, toRgba } from "./pixels.js";
 import wasmFile from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
@@ -22,7 +22,7 @@ let session;
 /** @type {typeof import("onnxruntime-web").Tensor} */
 let Tensor;
 /** @type {Frame | null} */
-let frame = null; // the last one sent: it is painted again when only alpha has changed
+let frame = null; // the last frame, reused when only alpha changes
 /** @type {Content | null} */
 let content = null;
 /** @type {ImageBitmap | null} */
@@ -30,7 +30,7 @@ let mask = null;
 
 const tasks = {
   /**
-   * Load the network: once, before anything else.
+   * Load the network; called once, first.
    * @param {{model: string, provider: "webgpu" | "wasm", threads: number}} given
    */
   async open({ model, provider, threads }) {
@@ -49,17 +49,17 @@ const tasks = {
   },
 
   /**
-   * The foreground of a frame, white on black.
+   * Predict the mask of a frame, white = foreground.
    * @param {{frame: Frame, width: number, height: number}} given
    */
   async find(given) {
-    const seen = read(given.frame, given.width, given.height);
+    const input = read(given.frame, given.width, given.height);
     given.frame.close();
-    return picture(await run({ content: tensor(seen) }, "mask"), seen);
+    return picture(await run({ content: tensor(input) }, "mask"), input);
   },
 
   /**
-   * Paint from now on by this mask.
+   * Use this mask from now on.
    * @param {{mask: ImageBitmap}} given
    */
   async follow(given) {
@@ -68,7 +68,7 @@ const tasks = {
   },
 
   /**
-   * Paint a frame, or without one the last again.
+   * Paint a frame; null repeats the last one.
    * @param {{frame: Frame | null, width: number, height: number, alpha: number, swap: boolean}} given
    */
   async paint({ frame: next, width, height, alpha, swap }) {
@@ -76,7 +76,7 @@ const tasks = {
       frame?.close();
       [frame, content] = [next, null];
     }
-    if (!frame || !mask) throw new Error("nothing to paint yet");
+    if (!frame || !mask) throw new Error("no frame or no mask yet");
     if (content?.width !== width || content?.height !== height) content = read(frame, width, height);
     const region = toMask(draw(mask, width, height), swap);
     const feeds = {
@@ -91,7 +91,7 @@ const tasks = {
 /** @param {Frame} source @param {number} width @param {number} height @returns {Uint8ClampedArray} */
 function draw(source, width, height) {
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-  pen.imageSmoothingQuality = "medium"; // reduced without aliasing
+  pen.imageSmoothingQuality = "medium"; // avoids aliasing when reducing
   pen.drawImage(source, 0, 0, width, height);
   return pen.getImageData(0, 0, width, height).data;
 }
@@ -101,7 +101,7 @@ function read(source, width, height) {
   return { width, height, planes: toPlanes(draw(source, width, height)) };
 }
 
-/** @param {Content} seen */
+/** @param {Content} content */
 function tensor({ planes, width, height }) {
   return new Tensor("float32", planes, [1, 3, height, width]);
 }
@@ -121,7 +121,7 @@ function picture(planes, { width, height }) {
   return result.transferToImageBitmap();
 }
 
-let done = Promise.resolve(); // one task at a time: sessions do not take two
+let done = Promise.resolve(); // one task at a time: a session cannot run two
 
 self.onmessage = ({ data }) => {
   done = done.then(() => handle(data));
