@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from duostyle.cli import paint as infer
-from duostyle.inference.camera import LEFT, RIGHT, Live, Newest, run_camera
+from duostyle.cli import paint as paint_command
+from duostyle.inference import Encoding, StylizeOptions, stylize
+from duostyle.inference.camera import LEFT, RIGHT, LiveControls, NewestFrame, run_camera
 from duostyle.inference.devices import OpenCVCamera, Recording, key_of
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
-from duostyle.io.video_out import Encoding
 from tests.test_video import make
 
 
@@ -70,27 +70,27 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_keys() -> None:
-    live = Live(alpha=0.95)
+    live = LiveControls(alpha=0.95)
     for key in (RIGHT, RIGHT, LEFT, "s", "m", "r", "x", ""):
         live.press(key)
-    assert live == Live(alpha=0.95, swap=True, mask=True, recording=True)
+    assert live == LiveControls(alpha=0.95, swap=True, mask=True, recording=True)
     for key in ("s", "m", "r", "q"):
         live.press(key)
-    assert live == Live(alpha=0.95, ended=True)
+    assert live == LiveControls(alpha=0.95, ended=True)
 
 
 def test_what_the_keys_say_is_what_is_shown(network, clip: Path) -> None:
     camera = OneByOne(clip)
     screen = FakeScreen(["", RIGHT, "s", "m", "m", "q"], camera)
-    done = run_camera(network, camera, screen, steady=0.0)
-    assert done["frames"] == 6 and done["dropped"] == 0
+    done = run_camera(network, camera, screen, options=StylizeOptions(steady=0.0))
+    assert done.frames == 6 and done.dropped == 0
     settings = [(0.0, False), (0.0, False), (0.05, False), (0.05, True), None, (0.05, True)]
     for frame, pixels, wanted in zip(camera.given, screen.seen, settings, strict=False):
         content = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
         if wanted:
-            expected = infer.stylize(network, content, wanted[0], swap=wanted[1])["stylized"]
+            expected = stylize(network, content, wanted[0], swap=wanted[1])["stylized"]
         else:
-            expected = infer.stylize(network, content, branches=True)["mask"].expand(-1, 3, -1, -1)
+            expected = stylize(network, content, branches=True)["mask"].expand(-1, 3, -1, -1)
         apart = expected[0].permute(1, 2, 0).numpy() * 255 - pixels
         assert np.abs(apart).max() <= 0.51
     assert "alpha 0.05" in screen.texts[2] and "swapped" in screen.texts[3]
@@ -99,7 +99,7 @@ def test_what_the_keys_say_is_what_is_shown(network, clip: Path) -> None:
 
 def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> None:
     camera = FileCamera(clip, rate=100)
-    newest = Newest(camera)
+    newest = NewestFrame(camera)
     taken = []
     while (frame := newest.take()) is not None:
         taken.append(len(camera.given))
@@ -114,7 +114,7 @@ def test_a_camera_that_fails_says_so(clip: Path) -> None:
         def read(self) -> None:
             raise RuntimeError("unplugged")
 
-    newest = Newest(Failing())
+    newest = NewestFrame(Failing())
     with pytest.raises(RuntimeError, match="unplugged"):
         newest.take()
     newest.close()
@@ -141,10 +141,10 @@ def test_recording(network, clip: Path, tmp_path: Path) -> None:
 
 def test_a_recording_is_finished_when_the_camera_goes(network, clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "recorded.mp4"
-    camera, live = OneByOne(clip), Live(recording=True)
+    camera, live = OneByOne(clip), LiveControls(recording=True)
     record = lambda w, h: Recording(path, Encoding(), w, h)  # noqa: E731
     done = run_camera(network, camera, FakeScreen([], camera), live, record)
-    assert done["frames"] == 12
+    assert done.frames == 12
     with av.open(str(path)) as file:
         assert len(list(file.decode(video=0))) == 12
 
@@ -157,9 +157,9 @@ def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_what_cannot_be_done_is_one_line(checkpoint: Path, capsys) -> None:
     argv = ["--checkpoint", str(checkpoint)]
-    assert infer.main(argv) == 2
+    assert paint_command.main(argv) == 2
     assert "name pictures or videos, or a --camera" in capsys.readouterr().err
-    assert infer.main([*argv, "--camera", "0", "--alpha", "0,1"]) == 2
+    assert paint_command.main([*argv, "--camera", "0", "--alpha", "0,1"]) == 2
     assert "--camera takes one alpha" in capsys.readouterr().err
     with pytest.raises(PictureError, match="camera 99: cannot be opened"):
         OpenCVCamera(99)

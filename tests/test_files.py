@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from duostyle.data.masks import make_labels
-from duostyle.files import MOST_NAME, WriteError, printable, whole_file, write_whole
+from duostyle.files import MAX_NAME, WriteError, printable, whole_file, write_whole
 from duostyle.io.images import Picture, PictureError, save_image, write_picture
 
 
@@ -81,11 +81,11 @@ def test_two_writers_at_once_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_names_as_long_as_names_can_be(tmp_path: Path) -> None:
-    path = tmp_path / ("ä" * (MOST_NAME // 2 - 2) + ".png")
+    path = tmp_path / ("ä" * (MAX_NAME // 2 - 2) + ".png")
     write_whole(path, b"1")
     assert path.read_bytes() == b"1" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(WriteError, match="cannot be written"):
-        write_whole(tmp_path / ("a" * (MOST_NAME + 1)), b"1")
+        write_whole(tmp_path / ("a" * (MAX_NAME + 1)), b"1")
 
 
 def test_files_are_as_readable_as_their_neighbours(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from duostyle.cli import paint as infer
+from duostyle.cli import paint as paint_command
+from duostyle.inference import open_painter, stylize, stylize_image
 from duostyle.io.images import pil_to_tensor, tensor_to_pil
 from duostyle.models import StyleNetwork, describe, load_checkpoint, shipped_checkpoints
 from duostyle.models.shipped import SHIPPED
@@ -16,7 +17,7 @@ from duostyle.models.shipped import SHIPPED
 @pytest.fixture
 def paint(checkpoint: Path):
     """Run infer.py with the tiny checkpoint; returns the exit code."""
-    return lambda *argv: infer.main([*map(str, argv), "--checkpoint", str(checkpoint)])
+    return lambda *argv: paint_command.main([*map(str, argv), "--checkpoint", str(checkpoint)])
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -80,7 +81,7 @@ def test_a_folder_with_a_broken_file(paint, astronaut: Path, tmp_path: Path, cap
     [
         (["none.jpg"], "none.jpg: no such file"),
         (["{photo}", "--mask", "none.png"], "none.png: no such file"),
-        (["{photo}", "-o", "{out}/x.bmp"], "x.bmp: write .jpg"),
+        (["{photo}", "-o", "{out}/x.bmp"], "x.bmp: unknown suffix; write .jpg"),
         (["{tiny}"], "the smallest side taken is 16"),
     ],
 )
@@ -106,7 +107,7 @@ def test_existing_output_is_kept(paint, astronaut: Path, tmp_path: Path, capsys)
 def test_wrong_checkpoint_is_one_line(astronaut: Path, tmp_path: Path, capsys) -> None:
     for name, says in ((str(astronaut), "damaged checkpoint"), ("unknown", "no such checkpoint")):
         argv = [str(astronaut), "-o", str(tmp_path / "o.png"), "--checkpoint", name]
-        assert infer.main(argv) == 2
+        assert paint_command.main(argv) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and says in lines[0]
 
@@ -114,7 +115,7 @@ def test_wrong_checkpoint_is_one_line(astronaut: Path, tmp_path: Path, capsys) -
 @pytest.mark.parametrize("alpha", ["2", "-0.1", "x", "0,", "nan"])
 def test_alpha_out_of_range_is_refused(astronaut: Path, alpha: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
-        infer.main([str(astronaut), f"--alpha={alpha}"])
+        paint_command.main([str(astronaut), f"--alpha={alpha}"])
     assert stop.value.code == 2
     assert "--alpha" in capsys.readouterr().err
 
@@ -123,11 +124,11 @@ def test_api_with_pillow_images_of_every_mode(network: StyleNetwork, astronaut: 
     with Image.open(astronaut) as image:
         small = image.resize((60, 44))
     for mode in ("RGB", "L", "RGBA", "P", "CMYK"):
-        painted = infer.stylize_image(network, small.convert(mode), alpha=0.5)
+        painted = stylize_image(network, small.convert(mode), alpha=0.5)
         assert painted.mode == "RGB" and painted.size == (60, 44)
     mask = Image.new("L", (60, 44), 255)
-    one = infer.stylize_image(network, small, mask=mask)
-    view = infer.stylize(
+    one = stylize_image(network, small, mask=mask)
+    view = stylize(
         network, torch.from_numpy(np.array(small)).permute(2, 0, 1)[None] / 255, branches=True
     )
     expected = tensor_to_pil(view["foreground"][0])
@@ -136,20 +137,20 @@ def test_api_with_pillow_images_of_every_mode(network: StyleNetwork, astronaut: 
 
 def test_keep_colors_keeps_chroma(network: StyleNetwork) -> None:
     grey = torch.rand(1, 1, 40, 40).expand(1, 3, 40, 40)
-    kept = infer.stylize(network, grey, keep_colors=True)["stylized"]
-    plain = infer.stylize(network, grey)["stylized"]
+    kept = stylize(network, grey, keep_colors=True)["stylized"]
+    plain = stylize(network, grey)["stylized"]
     assert (kept[:, 0] - kept[:, 2]).abs().max() < 1e-3
     assert (plain[:, 0] - plain[:, 2]).abs().max() > 1e-2
 
 
 def test_bf16_is_close_to_fp32(network: StyleNetwork) -> None:
     content = torch.rand(1, 3, 64, 64)
-    exact = infer.stylize(network, content)["stylized"]
-    rough = infer.stylize(network, content, precision="bf16")["stylized"]
+    exact = stylize(network, content)["stylized"]
+    rough = stylize(network, content, precision="bf16")["stylized"]
     assert rough.dtype == torch.float32
     assert (exact - rough).abs().mean() < 0.01
     with pytest.raises(ValueError, match="precision is one of"):
-        infer.stylize(network, content, precision="int4")
+        stylize(network, content, precision="int4")
 
 
 @pytest.mark.skipif(not shipped_checkpoints(), reason="no pair ships yet")
@@ -157,30 +158,30 @@ def test_shipped_pair_paints_the_astronaut_in_two_styles(astronaut: Path) -> Non
     network = load_checkpoint(shipped_checkpoints()[0])
     with Image.open(astronaut) as image:
         content = pil_to_tensor(image)[None]
-    view = infer.stylize(network, content, branches=True)
+    view = stylize(network, content, branches=True)
     # The person is found: the middle of the suit is foreground, the upper corners are not.
     assert view["mask"][..., 300:400, 150:250].mean() > 0.9
     assert view["mask"][..., :40, :40].mean() < 0.3
     colours = [view[name].mean(dim=(0, 2, 3)) for name in ("foreground", "background")]
     assert (colours[0] - colours[1]).abs().max() > 0.08
-    blended = infer.stylize(network, content, 1.0, branches=True)
+    blended = stylize(network, content, 1.0, branches=True)
     apart = (view["foreground"] - view["background"]).abs().mean()
     assert (blended["foreground"] - blended["background"]).abs().mean() < 0.7 * apart
 
 
 def test_open_painter_says_what_it_cannot_do(checkpoint: Path, monkeypatch) -> None:
     monkeypatch.setattr("duostyle.inference.backends.fastest_backend", lambda precision: "torch")
-    painter, precision = infer.open_painter(checkpoint, "cpu", precision="fp32", moving=True)
+    painter, precision = open_painter(checkpoint, "cpu", precision="fp32", moving=True)
     assert isinstance(painter, StyleNetwork) and precision == "fp32"
     with pytest.raises(ValueError, match="tensorrt: is none of torch, onnx, openvino"):
-        infer.open_painter(checkpoint, backend="tensorrt")
+        open_painter(checkpoint, backend="tensorrt")
     with pytest.raises(ValueError, match="--compile is for --backend torch"):
-        infer.open_painter(checkpoint, "cpu", backend="onnx", compile=True)
+        open_painter(checkpoint, "cpu", backend="onnx", compile=True)
 
 
 def test_list_names_every_shipped_pair(capsys) -> None:
     with pytest.raises(SystemExit) as end:
-        infer.main(["--list"])
+        paint_command.main(["--list"])
     assert end.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == shipped_checkpoints()

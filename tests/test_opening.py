@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from duostyle.cli import paint as infer
+from duostyle.cli import paint as paint_command
 from duostyle.data.masks import read_labels
+from duostyle.inference import Result
+from duostyle.inference.paths import find_inputs, plan_outputs
 from duostyle.io.images import PictureError, list_pictures, read_mask, read_picture, read_style
 from duostyle.io.opening import open_picture
-from duostyle.io.paths import find_photos, plan_outputs
 from duostyle.io.profiles import is_srgb
 from duostyle.models import StyleNetwork
 from tests.test_images import gradient
@@ -92,7 +93,7 @@ def test_pipes_folders_and_devices_are_refused(tmp_path: Path) -> None:
         with pytest.raises(PictureError, match="is a pipe or a device"):
             read_picture(path)
         with pytest.raises(PictureError, match="is a pipe or a device"):
-            find_photos([str(path)])
+            find_inputs([str(path)])
     with pytest.raises(PictureError, match="is a folder"):
         read_picture(tmp_path)
 
@@ -136,7 +137,7 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     values[3, 3] = np.nan
     Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(PictureError, match=r"a\.tif: .*no numbers"):
+    with pytest.raises(PictureError, match=r"a\.tif: .*not finite"):
         read_picture(tmp_path / "a.tif")
     whole = np.linspace(-5, 2**31 - 1, 256).astype(np.int32).reshape(16, 16)
     Image.fromarray(whole).save(tmp_path / "b.tif")
@@ -149,7 +150,7 @@ def test_heic_names_what_it_needs(tmp_path: Path, monkeypatch) -> None:
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     assert list_pictures(tmp_path) == [path]  # never passed over in silence
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(PictureError, match=r"phone\.heic: .*pip install -e '\.\[heic\]'"):
+    with pytest.raises(PictureError, match=r"phone\.heic: .*pip install 'duostyle\[heic\]'"):
         read_picture(path)
 
 
@@ -162,7 +163,7 @@ def test_heic_is_read(tmp_path: Path) -> None:
 
 @pytest.fixture
 def paint(checkpoint: Path):
-    return lambda *argv: infer.main([*map(str, argv), "--checkpoint", str(checkpoint)])
+    return lambda *argv: paint_command.main([*map(str, argv), "--checkpoint", str(checkpoint)])
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
@@ -170,7 +171,7 @@ def test_further_pictures_are_said(paint, name: str, tmp_path: Path, capsys) -> 
     frames = [gradient(40, 32).rotate(90 * n) for n in range(3)]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     assert paint(tmp_path / name, "-o", tmp_path / "o.png") == 0
-    assert f"{name}: holds 3 pictures; the first one alone" in capsys.readouterr().err
+    assert f"{name}: holds 3 pictures; only the first one is used" in capsys.readouterr().err
 
 
 def test_a_percent_sign_is_no_pattern(paint, tmp_path: Path) -> None:
@@ -186,8 +187,8 @@ def test_names_that_just_fit(paint, tmp_path: Path) -> None:
     gradient(40, 32).save(path)
     assert paint(path, "-o", tmp_path / "out", "--alpha", "0,1") == 0
     assert len(list((tmp_path / "out").iterdir())) == 2
-    outputs = plan_outputs({path: Path(path.name)}, tmp_path / "o", [0.5], False, None, False)
-    assert outputs[path]["0.5"].name == path.name
+    outputs = plan_outputs({path: Path(path.name)}, tmp_path / "o", [Result(0.5)])
+    assert outputs[path][Result(0.5)].name == path.name
 
 
 def test_control_characters_in_names(paint, tmp_path: Path, capsys) -> None:
@@ -205,7 +206,7 @@ def test_panoramas_are_painted_small(paint, tmp_path: Path) -> None:
         assert image.size == (3000, 120)
 
 
-def test_weights_that_paint_no_numbers_are_not_the_photographs_fault(
+def test_a_result_that_is_not_finite_names_the_checkpoint(
     paint, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     def overflow(self, content, *_):
@@ -215,7 +216,7 @@ def test_weights_that_paint_no_numbers_are_not_the_photographs_fault(
     gradient(40, 32).save(tmp_path / "a.png")
     assert paint(tmp_path / "a.png", "-o", tmp_path / "o.png") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and "tiny.safetensors: paints no numbers" in lines[0]
+    assert len(lines) == 1 and "tiny.safetensors: the result in" in lines[0]
     assert not (tmp_path / "o.png").exists()
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from duostyle.evaluation.boundary import paste
 from duostyle.evaluation.peer_network import PeerNetwork
 from duostyle.files import ROOT
-from duostyle.inference import open_painter, paint_video, stylize
+from duostyle.inference import Result, StylizeOptions, open_painter, paint_video, stylize
 from duostyle.io.images import read_picture, resize
 from duostyle.models import PRECISIONS, Painter, keep_memory
 
@@ -128,9 +128,9 @@ def _naive(way: Way, content: Tensor) -> Callable[[], object]:
 def time_clip(way: Way, clip: Path, output: Path) -> Journey:
     """A clip painted as duostyle paint does: decoded, painted, steadied, encoded, alpha 0.5."""
     painter, precision = load(way)
-    results = {"stylized": (output, 0.5)}
-    paint_video(painter, clip, results, duration=0.2, precision=precision)  # warms up
-    report = paint_video(painter, clip, results, precision=precision)
+    outputs, options = {Result(0.5): output}, StylizeOptions(precision=precision)
+    paint_video(painter, clip, outputs, duration=0.2, options=options)  # warms up
+    report = paint_video(painter, clip, outputs, options=options)
     return Journey(
         report.frames, report.frames / report.seconds, report.busy, megabytes(way.device)
     )

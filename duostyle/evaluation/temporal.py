@@ -16,16 +16,16 @@ from duostyle.evaluation.baseline import Rivals
 from duostyle.evaluation.regions import iou
 from duostyle.evaluation.warp import Motion
 from duostyle.inference.temporal_filter import TemporalFilter
-from duostyle.io.arrays import to_tensor
 from duostyle.io.images import (
     PictureError,
-    in_order,
     list_pictures,
     long_side,
+    natural_order,
     read_mask,
     read_picture,
     resize,
 )
+from duostyle.io.pixels import frames_to_tensor
 from duostyle.io.video import Frame, VideoReader
 from duostyle.models import StyleNetwork
 
@@ -73,7 +73,7 @@ def by_network(network: StyleNetwork, steady: float = 0.0) -> Callable[[], Paint
         def paint(frame: Tensor) -> Painted:
             view = network.inspect(frame, 0.0)._asdict()
             kept = {name: view[name] for name in Painted._fields}
-            return Painted(**temporal_filter(frame, 0.0, kept))
+            return Painted(**temporal_filter(frame, kept))
 
         return paint
 
@@ -100,11 +100,11 @@ def read_clip(path: Path, count: int, size: int) -> Iterator[Shot]:
         with VideoReader(path) as reader:
             frames = (item for item in reader if isinstance(item, Frame))
             for frame in islice(frames, count):
-                yield Shot(_reduced(to_tensor([frame.pixels]), size), None)
+                yield Shot(_reduced(frames_to_tensor([frame.pixels]), size), None)
         return
     folder = path / "frames" if (path / "frames").is_dir() else path
     masks = {file.stem: file for file in list_pictures(path / "masks")}
-    files = in_order(list_pictures(folder))
+    files = natural_order(list_pictures(folder))
     if not files:
         raise PictureError(f"{path}: no video, and no folder of frames")
     for file in files[:count]:

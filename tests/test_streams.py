@@ -12,12 +12,19 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from duostyle.cli import paint as infer
-from duostyle.inference import Matte, VideoReport, stylize_video
+from duostyle.cli import paint as paint_command
+from duostyle.inference import (
+    MaskSource,
+    Result,
+    StylizeOptions,
+    VideoReport,
+    paint_video,
+    stylize_video,
+)
+from duostyle.inference.paths import is_video
+from duostyle.io.decoding import Orientation
 from duostyle.io.images import PictureError
-from duostyle.io.orientation import Orientation
-from duostyle.io.paths import is_video
-from duostyle.io.streams import Copy
+from duostyle.io.streams import StreamCopier
 from duostyle.io.video import Frame, VideoReader
 from tests.conftest import SHARED
 from tests.test_video import Unpainted, read, shown, sound_packets, stamps, with_subtitles
@@ -186,7 +193,7 @@ def test_a_track_that_fails_does_not_cost_the_picture(copy, tmp_path: Path, monk
     def fail(*_: object) -> None:
         raise av.error.InvalidDataError(1094995529, "Invalid data")
 
-    monkeypatch.setattr(Copy, "take", fail)
+    monkeypatch.setattr(StreamCopier, "write", fail)
     out, report = copy(source)
     assert report.frames == 12 and len(read(out)) == 12
     assert report.notes == ["audio stream 1 cannot be kept: left out (Invalid data)"]
@@ -194,9 +201,9 @@ def test_a_track_that_fails_does_not_cost_the_picture(copy, tmp_path: Path, monk
 
 def test_sound_of_two_results_is_decoded_once(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mkv", sound="ac3")
-    results = {name: (tmp_path / f"{name}.mp4", 0.0) for name in ("a", "b")}
-    infer.paint_video(Unpainted(), source, results, steady=0.0)
-    first, second = (sound_packets(path) for path, _ in results.values())
+    outputs = {Result(alpha): tmp_path / f"{alpha:g}.mp4" for alpha in (0.0, 1.0)}
+    paint_video(Unpainted(), source, outputs, options=StylizeOptions(steady=0.0))
+    first, second = map(sound_packets, outputs.values())
     assert first == second and len(first) > 20
 
 
@@ -291,12 +298,12 @@ def test_a_gif_is_not_faster_than_browsers_show_it(copy, tmp_path: Path) -> None
 def test_a_mask_video_that_ends_early(copy, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", frames=12)
     mask = film(tmp_path / "mask.mp4", frames=11)
-    _, report = copy(source, mask=Matte(mask))
+    _, report = copy(source, mask=MaskSource(mask))
     assert report.frames == 12 and len(report.notes) == 1
     assert "mask.mp4 ends before the video does: its last mask is repeated" in report.notes[0]
 
 
-class Seen(Unpainted):
+class MaskRecorder(Unpainted):
     """Keeps the masks that it is given."""
 
     def __init__(self) -> None:
@@ -311,8 +318,8 @@ class Seen(Unpainted):
 def test_a_mask_in_the_alpha_channel(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", frames=3)
     mask = film(tmp_path / "mask.mov", "qtrle", 3, pixel_format="argb", alpha=True)
-    network = Seen()
-    stylize_video(network, source, tmp_path / "out.mp4", mask=Matte(mask), steady=0.0)
+    network = MaskRecorder()
+    stylize_video(network, source, tmp_path / "out.mp4", mask=MaskSource(mask), steady=0.0)
     seen = np.stack(network.masks)
     assert len(seen) == 3 and seen[:, :, :24].min() == 1 and seen[:, :, 24:].max() == 0
 
@@ -434,10 +441,10 @@ FILES = sorted(path for path in CASES.rglob("*") if is_video(path)) if CASES.is_
 def test_shared_cases(
     path: Path, suffix: str, checkpoint: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr(infer, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (Unpainted(), "fp32"))
     out = tmp_path / "out" / f"out.{suffix}"
     argv = [str(path), "-o", str(out), "--checkpoint", str(checkpoint), "--steady", "0"]
-    code = infer.main(argv)
+    code = paint_command.main(argv)
     said = capsys.readouterr().err
     if path.name in REFUSED:
         assert code == 2 and said.count("\n") == 1 and REFUSED[path.name] in said
