@@ -280,7 +280,7 @@ def test_the_film_and_not_its_cover(copy, tmp_path: Path) -> None:
         file.mux(picture.encode(av.VideoFrame(64, 64, "yuvj420p")))
         file.mux(picture.encode(None))
         file.mux(encoded_tone(audio, Fraction(1, 2), "mono"))
-    with pytest.raises(PictureError, match=r"song\.mp4: is sound with a cover picture"):
+    with pytest.raises(PictureError, match=r"song\.mp4: is audio with a cover picture"):
         copy(tmp_path / "song.mp4")
 
 

@@ -117,7 +117,7 @@ class Renderer:
         for result in results:
             self._outputs.setdefault(result.alpha, []).append(result.output)
         strength = options.steady if temporal else 0.0
-        self._filters = {alpha: TemporalFilter(strength) for alpha in self._outputs}
+        self._filters = {alpha: TemporalFilter[Output](strength) for alpha in self._outputs}
         self._last_alpha: dict[Alpha, float] = {}
 
     def __call__(

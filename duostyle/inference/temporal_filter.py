@@ -1,7 +1,7 @@
 """A recursive temporal filter against flicker in places that do not move."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ DILATION = 3  # cells; the neighbourhood of motion counts as motion
 K = TypeVar("K")
 
 
-class TemporalFilter:
+class TemporalFilter(Generic[K]):
     """Averages each stylized frame with the frames before it where the content does not change.
 
     Where the content changes, and after a cut, the new frame is shown as it is. Nothing is
@@ -31,7 +31,7 @@ class TemporalFilter:
         check_steady(strength)
         self.strength = strength
         self._content: Tensor | None = None
-        self._results: dict[object, Tensor] = {}
+        self._results: dict[K, Tensor] = {}
 
     def reset(self) -> None:
         """Forget the past: the next frame is shown as it is."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Unpack
+from typing import TypeAlias, Unpack
 
 import av
 import numpy as np
@@ -26,7 +26,7 @@ from duostyle.io.video_writer import Encoding, FrameWriter, open_writer
 from duostyle.models import Painter
 from duostyle.signals import StopSignal
 
-Item = Frame | av.Packet
+Item: TypeAlias = Frame | av.Packet
 
 
 @dataclass

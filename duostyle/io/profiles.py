@@ -60,9 +60,11 @@ def is_srgb(profile: bytes) -> bool:
 
 def _convert(image: Image.Image, profile: bytes) -> Image.Image:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    return ImageCms.profileToProfile(
+    converted = ImageCms.profileToProfile(
         image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
     )
+    assert converted is not None  # it is None for conversions in place only
+    return converted
 
 
 def _deep_to_rgb(image: Image.Image) -> Image.Image:

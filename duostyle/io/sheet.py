@@ -31,7 +31,7 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], height: int, width: int = 1600
     return sheet
 
 
-def _shortened(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _shortened(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Truncate a caption to `width` pixels."""
     text = caption
     while font.getlength(text) > width and caption:

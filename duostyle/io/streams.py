@@ -281,16 +281,19 @@ class SubtitleConverter:
         if not text:
             return  # timed text has empty packets for pauses
         data = len(text).to_bytes(2, "big") + text if self.codec == "mov_text" else text
-        converted: av.Packet | None = av.Packet(data)
+        converted = av.Packet(data)
         converted.time_base, converted.duration = packet.time_base, packet.duration
         converted.pts = converted.dts = packet.pts - shift
         converted.stream = self.stream
-        if self.codec == "mov_text":
-            converted, self.delayed = self.delayed, converted
-            if converted and self.delayed.pts < converted.pts + converted.duration:
-                converted.duration = max(self.delayed.pts - converted.pts, 0)
-        if converted:
+        if self.codec != "mov_text":
             self.container.mux(converted)
+            return
+        if self.delayed:
+            end = self.delayed.pts + self.delayed.duration
+            if converted.pts < end:
+                self.delayed.duration = max(converted.pts - self.delayed.pts, 0)
+            self.container.mux(self.delayed)
+        self.delayed = converted
 
     def finish(self) -> None:
         if self.delayed:
