@@ -16,7 +16,7 @@ from duostyle.inference.camera import LEFT, RIGHT, LiveControls, NewestFrame, ru
 from duostyle.inference.devices import OpenCVCamera, Recording, key_of
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
-from tests.test_video import make
+from tests.test_video import Unpainted, make
 
 
 class FileCamera:
@@ -95,6 +95,59 @@ def test_what_the_keys_say_is_what_is_shown(network, clip: Path) -> None:
         assert np.abs(apart).max() <= 0.51
     assert "alpha 0.05" in screen.texts[2] and "swapped" in screen.texts[3]
     assert "mask" in screen.texts[4] and "frames/s" in screen.texts[5]
+
+
+class Steps(Unpainted):
+    """Stands for a network: black first, then white; each change of alpha or swap is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = iter([0.0, 1.0, 1.0, 0.0, 1.0, 0.5, 1.0])
+
+    def forward(self, content, alpha, mask=None, swap=False):
+        return torch.full_like(content, next(self.values))
+
+
+class StillCamera:
+    """Gives the same frame again and again, one after each that was shown."""
+
+    def __init__(self, screen: "FakeScreen") -> None:
+        self.shown = screen.shown = threading.Semaphore(1)
+
+    def read(self) -> np.ndarray:
+        self.shown.acquire()
+        return np.full((48, 64, 3), 100, np.uint8)
+
+
+def test_the_filter_starts_again_when_a_key_changes_the_picture(network) -> None:
+    screen = FakeScreen(["", "", RIGHT, "", "s", "", "q"])
+    screen.camera = StillCamera(screen)
+    options = StylizeOptions(steady=0.75)
+    assert run_camera(Steps(), screen.camera, screen, options=options).frames == 7
+    # Painted: 0, 1, 1; alpha changes: 0, 1; the styles are swapped: 0.5, 1.
+    expected = [0, 0.25, 1 - 0.75**2, 0, 0.25, 0.5, 0.5 + 0.5 * 0.25]
+    assert [p.mean() / 255 for p in screen.seen] == pytest.approx(expected, abs=0.003)
+
+
+def test_the_command_paints_a_camera(
+    clip: Path, checkpoint: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    camera = OneByOne(clip)
+    camera.close = camera.reader.container.close
+    screen = FakeScreen(["r", "", "", "", "q"], camera)
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    monkeypatch.setattr(paint_command, "OpenCVCamera", lambda number: camera)
+    monkeypatch.setattr(paint_command, "OpenCVScreen", lambda title: screen)
+    out = tmp_path / "r.mp4"
+    argv = ["--camera", "0", "--alpha", "0.3", "--swap", "-o", str(out)]
+    assert paint_command.main([*argv, "--steady", "0", "--checkpoint", str(checkpoint)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("5 frames, ") and said.out.endswith(" 0 dropped\n")
+    assert said.err == f"recording: {out}\nwrote {out}\n"
+    assert all(map(np.array_equal, screen.seen, camera.given))
+    assert screen.texts[0].startswith("alpha 0.30 ") and "swapped" in screen.texts[0]
+    with av.open(str(out)) as file:
+        assert len(list(file.decode(video=0))) == 4
 
 
 def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> None:

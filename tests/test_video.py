@@ -225,6 +225,122 @@ class Unpainted(torch.nn.Module):
         return content * self.weight
 
 
+class AlphaPainter(Unpainted):
+    """Stands for a network: paints red by alpha and by the mask in blue; green is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, content, alpha, mask=None, swap=False):
+        self.batches.append(len(content))
+        height, width = content.shape[-2:]
+        red = torch.as_tensor(alpha).expand(len(content)).view(-1, 1, 1, 1)
+        blue = content[:, 2:] if mask is None else mask
+        return torch.cat([red.expand(-1, 1, height, width), content[:, 1:2], blue], dim=1)
+
+
+class BlackThenWhite(Unpainted):
+    """Stands for a network: paints its first frame black and the others white."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, content, alpha, mask=None, swap=False):
+        first, self.count = self.count == 0, self.count + 1
+        return torch.full_like(content, 0.0 if first else 1.0)
+
+
+@pytest.fixture
+def command(checkpoint: Path, monkeypatch):
+    """Run duostyle paint with a stand-in for the network; returns the exit code."""
+
+    def run(painter: torch.nn.Module, *argv: object) -> int:
+        monkeypatch.setattr(paint_command, "open_painter", lambda *_: (painter, "fp32"))
+        return paint_command.main([*map(str, argv), "--checkpoint", str(checkpoint)])
+
+    return run
+
+
+def numbered(folder: Path) -> np.ndarray:
+    """Pictures of a folder in order, `(N, H, W, 3)`."""
+    return np.stack([np.asarray(Image.open(file)) for file in sorted(folder.iterdir())])
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_each_frame_of_a_batch_has_its_place_and_its_alpha(
+    command, tmp_path: Path, batch: int
+) -> None:
+    source, painter = make(tmp_path / "in.mp4", frames=11, rate=Fraction(10)), AlphaPainter()
+    argv = ("-o", tmp_path / "out" / "%02d.png", "--alpha", "0:1", "--steady", "0")
+    assert command(painter, source, *argv, "--batch", batch) == 0
+    assert painter.batches == ([5, 5, 1] if batch == 5 else [1] * 11)
+    out = numbered(tmp_path / "out")
+    alphas = np.linspace(0, 1, 12)[:11]  # frame n starts at n / 10 of 1.1 seconds
+    assert np.array_equal(out[..., 0].max(axis=(1, 2)), np.round(255 * alphas))
+    assert np.array_equal(out[..., 0].min(axis=(1, 2)), np.round(255 * alphas))
+    assert np.array_equal(out[..., 1:], np.stack([f.pixels for f in read(source)])[..., 1:])
+
+
+def test_batches_paint_the_same_frames(command, network, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=7)
+    for batch in (1, 3):
+        argv = ("-o", tmp_path / str(batch) / "%d.png", "--alpha", "0:1", "--batch", batch)
+        assert command(network, source, *argv) == 0
+    one, three = (numbered(tmp_path / str(batch)).astype(int) for batch in (1, 3))
+    assert len(one) == 7 and np.abs(one - three).max() <= 1
+
+
+def test_steady_averages_still_frames_by_its_strength(command, tmp_path: Path, monkeypatch) -> None:
+    still = np.full((48, 64, 3), 100, np.uint8)
+    monkeypatch.setitem(globals(), "shown", lambda *_: still)
+    source = make(tmp_path / "in.mp4", frames=4)
+    for strength, expected in ((0.75, [0, 0.25, 1 - 0.75**2, 1 - 0.75**3]), (0, [0, 1, 1, 1])):
+        out = tmp_path / str(strength)
+        assert command(BlackThenWhite(), source, "-o", out / "%d.png", "--steady", strength) == 0
+        frames = numbered(out).astype(float)
+        assert frames.mean(axis=(1, 2, 3)) == pytest.approx(255 * np.array(expected), abs=0.51)
+        assert frames.std(axis=(1, 2, 3)).max() < 0.01
+
+
+def test_crf_and_preset_reach_the_encoder(command, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", size=(160, 120))
+    settings = {"fine": ("10", "slow"), "coarse": ("45", "slow"), "fast": ("10", "ultrafast")}
+    files = {}
+    for name, (crf, preset) in settings.items():
+        argv = ("-o", tmp_path / f"{name}.mp4", "--crf", crf, "--preset", preset)
+        assert command(Unpainted(), source, *argv) == 0
+        files[name] = (tmp_path / f"{name}.mp4").read_bytes()  # x264 writes its settings into it
+        assert f"crf={crf}.0".encode() in files[name]
+    assert len(files["coarse"]) < len(files["fine"]) < len(files["fast"])
+    assert b"cabac=0" in files["fast"] and b"cabac=1" in files["fine"]
+
+
+def test_one_mask_for_all_frames(command, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=4)
+    half = Image.new("L", (64, 48))
+    half.paste(255, (0, 0, 32, 48))
+    half.save(tmp_path / "mask.png")
+    for name, extra, left in (("a", (), 255), ("b", ("--invert-mask",), 0)):
+        argv = ("-o", tmp_path / name / "%d.png", "--mask", tmp_path / "mask.png", *extra)
+        assert command(AlphaPainter(), source, *argv) == 0
+        blue = numbered(tmp_path / name)[..., 2]
+        assert len(blue) == 4
+        assert (blue[..., :32] == left).all() and (blue[..., 32:] == 255 - left).all()
+
+
+def test_paths_of_videos_may_be_strings(network: StyleNetwork, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=3)
+    Image.new("L", (64, 48), 255).save(tmp_path / "mask.png")
+    out, mask = str(tmp_path / "a" / "%d.png"), str(tmp_path / "mask.png")
+    assert stylize_video(network, str(source), out, mask=mask).frames == 3
+    stylize_video(network, source, tmp_path / "b" / "%d.png", mask=MaskSource(Path(mask)))
+    assert np.array_equal(numbered(tmp_path / "a"), numbered(tmp_path / "b"))
+    with pytest.raises(PictureError, match=r"x\.avi: unknown suffix; write a video as \.mp4"):
+        stylize_video(network, str(source), str(tmp_path / "x.avi"))
+
+
 def test_hdr_is_refused_in_one_line(paint, tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"in\.mp4: HDR \(PQ\) .* convert it"):
         paint(make(tmp_path / "in.mp4", transfer=16))
@@ -564,11 +680,14 @@ def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None
     folder.mkdir()
     for number in range(5):
         Image.new("L", (64, 48), 255 if number < 3 else 0).save(folder / f"{number}.png")
-    shown = tmp_path / "mask" / "%d.png"
-    results = {Result(0.0): tmp_path / "a.mp4", Result(0.0, Output.MASK): shown}
+    results = {Result(0.0, output): tmp_path / output / "%d.png" for output in Output}
     paint_video(network, source, results, MaskSource(folder))
     seen = [np.asarray(Image.open(tmp_path / "mask" / f"{n}.png")).mean() for n in range(5)]
     assert seen == pytest.approx([255, 255, 255, 0, 0])
+    stylized, first, second, _ = (numbered(tmp_path / output).astype(int) for output in Output)
+    assert np.abs(stylized[:3] - first[:3]).max() <= 1
+    assert np.abs(stylized[3:] - second[3:]).max() <= 1
+    assert np.abs(stylized[3:] - first[3:]).max() > 2
     paint_video(network, source, results, MaskSource(folder, invert=True))
     assert np.asarray(Image.open(tmp_path / "mask" / "0.png")).mean() == 0
     for number in range(5, 12):  # 10 comes after 9, and not after 1
@@ -599,6 +718,8 @@ def test_command_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
     assert "broken.mp4: not a readable video" in said and "a.mp4: 3 frames" in said
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{n}-alpha{a}.mp4" for n in "ab" for a in ("0", "0to1")}
+    wrote = {line for line in said.splitlines() if line.startswith("wrote ")}
+    assert wrote == {f"wrote {tmp_path / 'out' / name}" for name in names}
     one = [str(tmp_path / "in" / "a.mp4"), *argv[:2], "-o", str(tmp_path / "x.mp4")]
     assert paint_command.main([*one, "--codec", "nothing"]) == 2
     assert "--codec nothing: " in capsys.readouterr().err

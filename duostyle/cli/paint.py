@@ -209,8 +209,10 @@ def run(argv: Sequence[str] | None) -> int:
         _check(args)
         read_header(args.checkpoint)  # fails before the inputs are searched
         inputs = find_inputs(args.photos)
-        results = list_results(args.alpha, args.show_branches)
-        plan = plan_outputs(inputs, args.output, results, args.format, args.force)
+        plan: Plan = {}  # stays empty for a camera
+        if inputs:
+            results = list_results(args.alpha, args.show_branches)
+            plan = plan_outputs(inputs, args.output, results, args.format, args.force)
         if len(inputs) > 1 and not args.force:
             plan = _without_existing(plan)
             if not plan:
@@ -323,16 +325,23 @@ def _paint_camera(
     camera, screen = OpenCVCamera(args.camera), OpenCVScreen("Duostyle")
     encoding = Encoding(args.codec, args.crf, args.preset)
 
+    recorded: list[Path] = []
+
     def record(width: int, height: int) -> Recording:
         path = _recording_path(args.output, args.force)
+        recording = Recording(path, encoding, width, height)
         _say(f"recording: {path}")
-        return Recording(path, encoding, width, height)
+        recorded.append(path)
+        return recording
 
     try:
         controls = LiveControls(alpha=args.alpha[0], swap=args.swap)
-        return run_camera(network, camera, screen, controls, record, options)
+        report = run_camera(network, camera, screen, controls, record, options)
     finally:
         camera.close()
+    for path in recorded:
+        _say(f"wrote {path}")
+    return report
 
 
 def _recording_path(output: Path | None, force: bool) -> Path:
