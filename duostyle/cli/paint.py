@@ -70,7 +70,7 @@ class ListPairs(argparse.Action):
             width = max(map(len, names))
             print(
                 f"{name:{width}}  {size:5}  {megabytes:.1f} MB  "
-                f"{foreground}; background: {background}"
+                f"foreground: {foreground}; background: {background}"
             )
         parser.exit()
 
