@@ -1,8 +1,13 @@
 """Multi-style semantic style transfer in a single forward pass.
 
-from duostyle import load, stylize_image
+    from duostyle import load, shipped_checkpoints, stylize_image
 
-stylize_image(load(), "photo.jpg", alpha=0.5).save("painted.png")
+    network = load(shipped_checkpoints()[0])
+    stylize_image(network, "photo.jpg", alpha=0.5).save("painted.png")
+
+Errors: CheckpointError for a missing or damaged checkpoint, PictureError for a picture or video
+that cannot be read or written, NotFinite for a result that is not finite, and ValueError for a
+wrong argument. Paths may be `str` or `Path`.
 """
 
 from __future__ import annotations
@@ -12,8 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# A wheel holds the subpackages `models`, `losses` and `data` here. A checkout keeps them at its
-# top level, and then they are found there.
+# In a wheel, the subpackages `models`, `losses` and `data` lie in this folder. In a checkout they
+# lie at the top level, which is added to the search path.
 _CHECKOUT = Path(__file__).resolve().parent.parent
 if (_CHECKOUT / "models" / "network.py").is_file() and (_CHECKOUT / "pyproject.toml").is_file():
     __path__.append(str(_CHECKOUT))
@@ -26,8 +31,12 @@ except PackageNotFoundError:
 if TYPE_CHECKING:
     from duostyle.inference import (
         AlphaCurve,
-        Matte,
+        Encoding,
+        MaskSource,
         NotFinite,
+        Output,
+        StylizeOptions,
+        VideoReport,
         open_painter,
         stylize,
         stylize_image,
@@ -37,26 +46,36 @@ if TYPE_CHECKING:
     from duostyle.models import CheckpointError, shipped_checkpoints
     from duostyle.models import load_pair as load
 
-_HOMES = {
-    "AlphaCurve": "duostyle.inference",
-    "CheckpointError": "duostyle.models",
-    "Matte": "duostyle.inference",
-    "NotFinite": "duostyle.inference",
-    "PictureError": "duostyle.io.images",
-    "load": "duostyle.models",
-    "open_painter": "duostyle.inference",
-    "shipped_checkpoints": "duostyle.models",
-    "stylize": "duostyle.inference",
-    "stylize_image": "duostyle.inference",
-    "stylize_video": "duostyle.inference",
+_INFERENCE = "duostyle.inference"
+# Where each public name is defined: module and name there.
+_PUBLIC = {
+    "AlphaCurve": (_INFERENCE, "AlphaCurve"),
+    "CheckpointError": ("duostyle.models", "CheckpointError"),
+    "Encoding": (_INFERENCE, "Encoding"),
+    "MaskSource": (_INFERENCE, "MaskSource"),
+    "NotFinite": (_INFERENCE, "NotFinite"),
+    "Output": (_INFERENCE, "Output"),
+    "PictureError": ("duostyle.io.images", "PictureError"),
+    "StylizeOptions": (_INFERENCE, "StylizeOptions"),
+    "VideoReport": (_INFERENCE, "VideoReport"),
+    "load": ("duostyle.models", "load_pair"),
+    "open_painter": (_INFERENCE, "open_painter"),
+    "shipped_checkpoints": ("duostyle.models", "shipped_checkpoints"),
+    "stylize": (_INFERENCE, "stylize"),
+    "stylize_image": (_INFERENCE, "stylize_image"),
+    "stylize_video": (_INFERENCE, "stylize_video"),
 }
 
 __all__ = [
     "AlphaCurve",
     "CheckpointError",
-    "Matte",
+    "Encoding",
+    "MaskSource",
     "NotFinite",
+    "Output",
     "PictureError",
+    "StylizeOptions",
+    "VideoReport",
     "__version__",
     "load",
     "open_painter",
@@ -68,9 +87,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: PyTorch takes seconds to import."""
-    if name not in _HOMES:
+    """Import a public name when it is first used, because PyTorch takes seconds to import."""
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'duostyle' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), "load_pair" if name == "load" else name)
-    globals()[name] = value
+    module, original = _PUBLIC[name]
+    value = globals()[name] = getattr(import_module(module), original)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,9 +1,9 @@
-"""Where what is fetched and made once is kept."""
+"""The folder of files that are downloaded or generated once."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """$DUOSTYLE_CACHE, or ~/.cache/duostyle."""
+    """Return $DUOSTYLE_CACHE, or ~/.cache/duostyle."""
     return Path(os.environ.get("DUOSTYLE_CACHE", Path.home() / ".cache" / "duostyle"))

@@ -1,7 +1,6 @@
-"""Files written whole or not at all, and their names made fit to print.
+"""Files: atomic writes, digests, printable names, and where bundled files lie.
 
-A module of its own beside the packages: `data`, `models`, `losses` and `training` all write files,
-and none of them imports another.
+It imports nothing else of the package, because every other part writes files.
 """
 
 import hashlib
@@ -13,21 +12,21 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows, where an open file cannot be removed: that is lock enough
-    fcntl = None
+except ImportError:  # Windows, where an open file cannot be removed and needs no lock
+    fcntl = None  # type: ignore[assignment]
 
 # Holds `assets` and `checkpoints`: the checkout, or the installed package.
 ROOT = Path(__file__).resolve().parent
 if not (ROOT / "checkpoints").is_dir():
     ROOT = ROOT.parent
 
-MOST_NAME = 255  # bytes of a file name, on every common file system
-MOST_WRITERS = 100  # processes that may write the same file at once
+MAX_NAME = 255  # bytes of a file name, on every common file system
+MAX_WRITERS = 100  # processes that may write the same file at once
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: controls, surrogates, breaks
 
 
 class WriteError(OSError):
-    """A file that cannot be written, in one line that names it."""
+    """A file cannot be written; one line that names it."""
 
 
 def printable(text: str) -> str:
@@ -37,30 +36,36 @@ def printable(text: str) -> str:
     )
 
 
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file. Raises OSError if it cannot be read."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when the block ends well.
+    """Write a file atomically: the block writes a temporary file, which then replaces `path`.
 
-    The data is on the disk before the name changes. A temporary file that a killed process has
-    left is taken over by the next one that writes `path`. Raises WriteError where the place does
-    not allow it or the block raises OSError; other errors of the block pass through.
+    The temporary file lies beside `path`, and is on the disk before it is renamed. If the block
+    raises, `path` is left as it was. A temporary file that a killed process has left is reused by
+    the next process that writes `path`. Raises WriteError if the place is not writable or the block
+    raises OSError; other exceptions of the block pass through.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part, handle = _reserve(path)
     except OSError as error:
-        raise _refused(path, error) from error
+        raise _write_error(path, error) from error
     done = False
     try:
         yield part
         with part.open("r+b") as file:
             os.fsync(file.fileno())
-        if fcntl is None:  # an open file cannot be renamed there
+        if fcntl is None:  # Windows does not rename an open file
             handle = _close(handle)
         part.replace(path)
         done = True
     except OSError as error:
-        raise _refused(path, error) from error
+        raise _write_error(path, error) from error
     finally:
         if fcntl is None:
             handle = _close(handle)
@@ -70,17 +75,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Write a file from memory, whole or not at all. Raises WriteError."""
+    """Write bytes to a file atomically. Raises WriteError."""
     with whole_file(path) as part, part.open("wb") as file:
         file.write(data)
 
 
 def _reserve(path: Path) -> tuple[Path, int]:
-    """The first temporary name that no living process holds, empty, and its locked descriptor."""
+    """Open and lock the first temporary name that no living process holds.
+
+    Returns the empty file and its descriptor.
+    """
     name = path.name
-    if len(os.fsencode(f".{name}.{MOST_WRITERS}.part")) > MOST_NAME:
+    if len(os.fsencode(f".{name}.{MAX_WRITERS}.part")) > MAX_NAME:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-    for number in range(MOST_WRITERS):
+    for number in range(MAX_WRITERS):
         part = path.with_name(f".{name}.{number}.part")
         try:
             if fcntl is None:
@@ -91,15 +99,15 @@ def _reserve(path: Path) -> tuple[Path, int]:
             if number == 0 and not os.access(path.parent, os.W_OK):
                 raise
             continue
-        if _lock(handle) and _is_still(part, handle):
+        if _lock(handle) and _is_same_file(part, handle):
             os.ftruncate(handle, 0)
             return part, handle
         os.close(handle)
-    raise OSError(f"{MOST_WRITERS} processes write it already")
+    raise OSError(f"{MAX_WRITERS} processes write it already")
 
 
 def _lock(handle: int) -> bool:
-    """Whether nobody else holds the file; a file system without locks counts as nobody."""
+    """Whether no other process holds the file; true on a file system without locks."""
     try:
         if fcntl is not None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,8 +118,8 @@ def _lock(handle: int) -> bool:
     return True
 
 
-def _is_still(part: Path, handle: int) -> bool:
-    """Whether a name still stands for the file that a descriptor has open."""
+def _is_same_file(part: Path, handle: int) -> bool:
+    """Whether a name still belongs to the file that a descriptor has open."""
     try:
         return os.path.samestat(os.fstat(handle), part.stat())
     except OSError:
@@ -125,5 +133,5 @@ def _close(handle: int) -> int:
     return -1
 
 
-def _refused(path: Path, error: OSError) -> WriteError:
+def _write_error(path: Path, error: OSError) -> WriteError:
     return WriteError(f"{path}: cannot be written ({error.strerror or error})")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that a loop reads, so that nothing is lost half done."""
+"""Ctrl-C and SIGTERM: long loops finish what they have begun, and commands end in one line."""
 
 import os
 import signal
@@ -7,11 +7,13 @@ import threading
 from types import FrameType
 from typing import NoReturn, Self
 
-INTERRUPTED = 130  # exit code, as of a shell's command that Ctrl-C ended
+# Exit codes, as in a shell: 128 + the number of the signal.
+INTERRUPTED = 130  # Ctrl-C
+BROKEN_PIPE = 141  # the reader of the output has ended
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM before there was anything to keep."""
+    """Ctrl-C or SIGTERM before there was a result to keep."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -19,27 +21,27 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopSignal:
-    """Within its block, Ctrl-C and SIGTERM are noted in `number`; asked twice, they act at once.
+    """Record Ctrl-C and SIGTERM in `number` within a `with` block; a second one acts at once.
 
-    Until `begun` is set there is nothing to keep, and they raise Stopped at once.
-    Only the main thread hears signals: in another one, nothing is noted.
+    While `begun` is false there is no result to keep, and they raise Stopped at once.
+    Python delivers signals to the main thread only; in other threads nothing is recorded.
     """
 
     def __init__(self, begun: bool = True) -> None:
         self.number, self.begun = 0, begun
 
     def __enter__(self) -> Self:
-        heard = threading.current_thread() is threading.main_thread()
-        numbers = (signal.SIGINT, signal.SIGTERM) if heard else ()
-        self.before = {number: signal.signal(number, self._note) for number in numbers}
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if in_main_thread else ()
+        self.before = {number: signal.signal(number, self._record) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number:  # asked twice: now
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        if self.number:  # the second one
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self.number = number
@@ -48,20 +50,20 @@ class StopSignal:
 
 
 def quiet_start(name: str) -> None:
-    """Let Ctrl-C end a command in one line while its modules are imported.
+    """Let Ctrl-C end the command `name` in one line while its modules are imported.
 
-    Called first of all; `hear_interrupts` ends it. `name`: of the command.
+    Call it first; `hear_interrupts` ends it.
     """
 
     def end(*_: object) -> None:
         print(f"{name}: stopped", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)  # an import that is cut off could not be cleaned up
+        os._exit(INTERRUPTED)  # an interrupted import cannot be cleaned up
 
     signal.signal(signal.SIGINT, end)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process; after a signal without tearing down what was half imported or made."""
+    """End the process with an exit code; after a signal without running exit handlers."""
     if code > 128:
         sys.stdout.flush()
         sys.stderr.flush()

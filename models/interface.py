@@ -69,6 +69,11 @@ def check_inputs(content: Tensor, alpha: Tensor | float, mask: Tensor | None) ->
         raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
     if torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return  # values are not known while a graph is made
+    check_alpha(alpha)
+
+
+def check_alpha(alpha: Tensor | float) -> None:
+    """Raise ValueError if alpha, or one of several, does not lie in [0, 1]."""
     values = torch.as_tensor(alpha)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"alpha must lie in [0, 1], not {alpha}")

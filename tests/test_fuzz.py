@@ -1,4 +1,4 @@
-"""Files that people send: mutated pictures, masks, labels, checkpoints, settings, states, clips.
+"""Fuzzing: mutated pictures, masks, labels, checkpoints, settings, training states and clips.
 
 Every input ends well, or with one line that names the file, and leaves no partial result. Quick
 here; `make fuzz` tries as many as DUOSTYLE_FUZZ says and prints the counts.
@@ -21,7 +21,7 @@ import pytest
 import torch
 from PIL import Image
 
-from duostyle.cli import paint as infer
+from duostyle.cli import paint as paint_command
 from duostyle.cli import train
 from duostyle.data.masks import read_labels
 from duostyle.io.images import PictureError, read_picture
@@ -173,7 +173,7 @@ class Fuzz:
     def paint(self, path: Path, *argv: object, out: str) -> bool:
         """Paint `path`'s picture or clip: a whole result, or one line that names the file."""
         target = self.folder / "out" / out
-        code = infer.main([*map(str, argv), "-o", str(target)])
+        code = paint_command.main([*map(str, argv), "-o", str(target)])
         lines = self.capsys.readouterr().err.strip().splitlines()
         left = [p.name for p in target.parent.glob("*")] if target.parent.exists() else []
         if code == 0:
@@ -236,8 +236,7 @@ def test_mutated_files(
     seeds, run_state, network, checkpoint, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(infer, "open_painter", lambda *_: (network, "fp32"))
-    monkeypatch.setattr("infer.tqdm", lambda items, **_: Quiet(items))
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (network, "fp32"))
     (tmp_path / "whole.png").write_bytes(seeds["a.png"])
     fuzz, rng = Fuzz(tmp_path, network, checkpoint, capsys), random.Random(SEED)
     names = [name for name in seeds if not name.endswith(".mp4")]
@@ -291,10 +290,3 @@ def test_mutated_files(
     assert slowest[0] < MOST_SECONDS, slowest
     assert grown < MOST_MEMORY
     assert not list(tmp_path.rglob("*.part"))
-
-
-class Quiet(list):
-    """A progress bar that shows nothing."""
-
-    def clear(self) -> None:
-        """Nothing is shown."""

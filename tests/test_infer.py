@@ -1,5 +1,9 @@
-"""The command line and the API on real files."""
+"""`duostyle paint` and the Python interface on pictures."""
 
+import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +11,26 @@ import pytest
 import torch
 from PIL import Image
 
-from duostyle.cli import paint as infer
-from duostyle.io.images import pil_to_tensor, tensor_to_pil
+import duostyle
+from duostyle.cli import paint as paint_command
+from duostyle.inference import open_painter, stylize, stylize_image
+from duostyle.inference.options import StylizeKeywords
+from duostyle.io.images import (
+    PictureError,
+    pil_to_tensor,
+    read_picture,
+    resize,
+    tensor_to_pil,
+)
 from duostyle.models import StyleNetwork, describe, load_checkpoint, shipped_checkpoints
 from duostyle.models.shipped import SHIPPED
+from tests.conftest import ROOT
 
 
 @pytest.fixture
 def paint(checkpoint: Path):
-    """Run infer.py with the tiny checkpoint; returns the exit code."""
-    return lambda *argv: infer.main([*map(str, argv), "--checkpoint", str(checkpoint)])
+    """Run duostyle paint with the tiny checkpoint; returns the exit code."""
+    return lambda *argv: paint_command.main([*map(str, argv), "--checkpoint", str(checkpoint)])
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -24,20 +38,76 @@ def pixels(path: Path) -> np.ndarray:
         return np.array(image.convert("RGB")).astype(int)
 
 
-def test_one_photo(paint, astronaut: Path, tmp_path: Path) -> None:
-    assert paint(astronaut, "-o", tmp_path / "out.png") == 0
-    assert pixels(tmp_path / "out.png").shape == (512, 512, 3)
+def rounded(value: torch.Tensor) -> np.ndarray:
+    """`(1, C, H, W)` in [0, 1] as the pixels of an RGB file."""
+    return np.array(tensor_to_pil(value[0]).convert("RGB")).astype(int)
+
+
+def test_one_photo(paint, network, astronaut: Path, tmp_path: Path, capsys) -> None:
+    assert paint(astronaut, "-o", tmp_path / "out.png", "--precision", "fp32") == 0
+    assert capsys.readouterr().err == f"wrote {tmp_path / 'out.png'}\n"
+    expected = network(read_picture(astronaut).pixels[None], 0.0)
+    assert abs(pixels(tmp_path / "out.png") - rounded(expected)).max() <= 1
     assert not [p for p in tmp_path.iterdir() if p.suffix == ".part"]
 
 
-def test_alphas_and_branches(paint, astronaut: Path, tmp_path: Path) -> None:
-    argv = ("--alpha", "0,1", "--show-branches", "--size", "64", "--format", "png")
-    assert paint(astronaut, "-o", tmp_path / "o", *argv) == 0
-    names = {path.name for path in (tmp_path / "o").iterdir()}
-    results = ("alpha0", "alpha1", "foreground", "background", "mask")
-    assert names == {f"astronaut-{result}.png" for result in results}
-    first, last = (pixels(tmp_path / "o" / f"astronaut-alpha{a}.png") for a in (0, 1))
-    assert first.shape == (512, 512, 3) and abs(first - last).mean() > 0.1
+def test_alphas_and_branches(paint, network, astronaut: Path, tmp_path: Path, capsys) -> None:
+    argv = ("--alpha", "0.25,1", "--show-branches", "--size", "64", "--format", "png")
+    assert paint(astronaut, "-o", tmp_path / "o", *argv, "--precision", "fp32") == 0
+    content = read_picture(astronaut).pixels[None]
+    small = resize(content, (64, 64))
+    view = network.inspect(small, 0.25)  # branches belong to the first alpha
+    expected = {
+        "alpha0.25": view.stylized,
+        "alpha1": network(small, 1.0),
+        "foreground": view.foreground,
+        "background": view.background,
+        "mask": view.mask,
+    }
+    files = {name: tmp_path / "o" / f"astronaut-{name}.png" for name in expected}
+    assert set(files.values()) == set((tmp_path / "o").iterdir())
+    assert set(capsys.readouterr().err.splitlines()) == {f"wrote {f}" for f in files.values()}
+    for name, value in expected.items():
+        found = pixels(files[name])
+        assert abs(found - rounded(resize(value, (512, 512)))).max() <= 1, name
+    assert abs(pixels(files["alpha0.25"]) - pixels(files["alpha1"])).max() > 2
+
+
+def test_keep_colors_has_the_luminance_of_the_result_and_the_chroma_of_the_photograph(
+    paint, astronaut: Path, tmp_path: Path
+) -> None:
+    argv = (astronaut, "--precision", "fp32", "--size", "64")
+    assert paint(*argv, "-o", tmp_path / "plain.png") == 0
+    assert paint(*argv, "-o", tmp_path / "kept.png", "--keep-colors") == 0
+    luminance = Image.open(tmp_path / "plain.png").convert("YCbCr").getchannel("Y")
+    _, blue, red = Image.open(astronaut).convert("YCbCr").split()
+    expected = Image.merge("YCbCr", (luminance, blue, red)).convert("RGB")
+    apart = abs(pixels(tmp_path / "kept.png") - np.array(expected).astype(int))
+    assert apart.max() <= 4  # YCbCr is rounded to 8 bits
+    assert abs(pixels(tmp_path / "kept.png") - pixels(tmp_path / "plain.png")).mean() > 5
+
+
+def test_a_folder_of_masks(paint, network, astronaut: Path, tmp_path: Path) -> None:
+    for name, white in (("a", 255), ("b", 0)):
+        for folder in ("in", "masks"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        with Image.open(astronaut) as image:
+            image.resize((64, 48)).save(tmp_path / "in" / f"{name}.png")
+        Image.new("L", (64, 48), white).save(tmp_path / "masks" / f"{name}.jpg")
+    view = network.inspect(read_picture(tmp_path / "in" / "a.png").pixels[None], 0.0)
+    argv = (tmp_path / "in", "--mask", tmp_path / "masks", "--precision", "fp32")
+    for name, extra in (("out", ()), ("inverted", ("--invert-mask",))):
+        assert paint(*argv, "-o", tmp_path / name, *extra) == 0
+        found = [pixels(tmp_path / name / f"{letter}.png") for letter in "ab"]
+        expected = [rounded(view.foreground), rounded(view.background)]
+        if extra:
+            expected.reverse()
+        for one, other in zip(found, expected, strict=True):
+            assert abs(one - other).max() <= 1
+    assert abs(found[0] - found[1]).max() > 2
+    (tmp_path / "masks" / "b.jpg").unlink()
+    assert paint(*argv, "-o", tmp_path / "more") == 2
+    assert [path.name for path in (tmp_path / "more").iterdir()] == ["a.png"]
 
 
 def test_mask_invert_and_swap(paint, astronaut: Path, tmp_path: Path) -> None:
@@ -80,7 +150,7 @@ def test_a_folder_with_a_broken_file(paint, astronaut: Path, tmp_path: Path, cap
     [
         (["none.jpg"], "none.jpg: no such file"),
         (["{photo}", "--mask", "none.png"], "none.png: no such file"),
-        (["{photo}", "-o", "{out}/x.bmp"], "x.bmp: write .jpg"),
+        (["{photo}", "-o", "{out}/x.bmp"], "x.bmp: unknown suffix; write .jpg"),
         (["{tiny}"], "the smallest side taken is 16"),
     ],
 )
@@ -106,15 +176,19 @@ def test_existing_output_is_kept(paint, astronaut: Path, tmp_path: Path, capsys)
 def test_wrong_checkpoint_is_one_line(astronaut: Path, tmp_path: Path, capsys) -> None:
     for name, says in ((str(astronaut), "damaged checkpoint"), ("unknown", "no such checkpoint")):
         argv = [str(astronaut), "-o", str(tmp_path / "o.png"), "--checkpoint", name]
-        assert infer.main(argv) == 2
+        assert paint_command.main(argv) == 2
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and says in lines[0]
+        # It is found before the inputs are searched, and nothing is written.
+        assert paint_command.main(["none.jpg", *argv[1:]]) == 2
+        assert says in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("alpha", ["2", "-0.1", "x", "0,", "nan"])
 def test_alpha_out_of_range_is_refused(astronaut: Path, alpha: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
-        infer.main([str(astronaut), f"--alpha={alpha}"])
+        paint_command.main([str(astronaut), f"--alpha={alpha}"])
     assert stop.value.code == 2
     assert "--alpha" in capsys.readouterr().err
 
@@ -123,11 +197,11 @@ def test_api_with_pillow_images_of_every_mode(network: StyleNetwork, astronaut: 
     with Image.open(astronaut) as image:
         small = image.resize((60, 44))
     for mode in ("RGB", "L", "RGBA", "P", "CMYK"):
-        painted = infer.stylize_image(network, small.convert(mode), alpha=0.5)
+        painted = stylize_image(network, small.convert(mode), alpha=0.5)
         assert painted.mode == "RGB" and painted.size == (60, 44)
     mask = Image.new("L", (60, 44), 255)
-    one = infer.stylize_image(network, small, mask=mask)
-    view = infer.stylize(
+    one = stylize_image(network, small, mask=mask)
+    view = stylize(
         network, torch.from_numpy(np.array(small)).permute(2, 0, 1)[None] / 255, branches=True
     )
     expected = tensor_to_pil(view["foreground"][0])
@@ -136,20 +210,20 @@ def test_api_with_pillow_images_of_every_mode(network: StyleNetwork, astronaut: 
 
 def test_keep_colors_keeps_chroma(network: StyleNetwork) -> None:
     grey = torch.rand(1, 1, 40, 40).expand(1, 3, 40, 40)
-    kept = infer.stylize(network, grey, keep_colors=True)["stylized"]
-    plain = infer.stylize(network, grey)["stylized"]
+    kept = stylize(network, grey, keep_colors=True)["stylized"]
+    plain = stylize(network, grey)["stylized"]
     assert (kept[:, 0] - kept[:, 2]).abs().max() < 1e-3
     assert (plain[:, 0] - plain[:, 2]).abs().max() > 1e-2
 
 
 def test_bf16_is_close_to_fp32(network: StyleNetwork) -> None:
     content = torch.rand(1, 3, 64, 64)
-    exact = infer.stylize(network, content)["stylized"]
-    rough = infer.stylize(network, content, precision="bf16")["stylized"]
+    exact = stylize(network, content)["stylized"]
+    rough = stylize(network, content, precision="bf16")["stylized"]
     assert rough.dtype == torch.float32
     assert (exact - rough).abs().mean() < 0.01
     with pytest.raises(ValueError, match="precision is one of"):
-        infer.stylize(network, content, precision="int4")
+        stylize(network, content, precision="int4")
 
 
 @pytest.mark.skipif(not shipped_checkpoints(), reason="no pair ships yet")
@@ -157,30 +231,30 @@ def test_shipped_pair_paints_the_astronaut_in_two_styles(astronaut: Path) -> Non
     network = load_checkpoint(shipped_checkpoints()[0])
     with Image.open(astronaut) as image:
         content = pil_to_tensor(image)[None]
-    view = infer.stylize(network, content, branches=True)
+    view = stylize(network, content, branches=True)
     # The person is found: the middle of the suit is foreground, the upper corners are not.
     assert view["mask"][..., 300:400, 150:250].mean() > 0.9
     assert view["mask"][..., :40, :40].mean() < 0.3
     colours = [view[name].mean(dim=(0, 2, 3)) for name in ("foreground", "background")]
     assert (colours[0] - colours[1]).abs().max() > 0.08
-    blended = infer.stylize(network, content, 1.0, branches=True)
+    blended = stylize(network, content, 1.0, branches=True)
     apart = (view["foreground"] - view["background"]).abs().mean()
     assert (blended["foreground"] - blended["background"]).abs().mean() < 0.7 * apart
 
 
 def test_open_painter_says_what_it_cannot_do(checkpoint: Path, monkeypatch) -> None:
     monkeypatch.setattr("duostyle.inference.backends.fastest_backend", lambda precision: "torch")
-    painter, precision = infer.open_painter(checkpoint, "cpu", precision="fp32", moving=True)
+    painter, precision = open_painter(checkpoint, "cpu", precision="fp32", moving=True)
     assert isinstance(painter, StyleNetwork) and precision == "fp32"
     with pytest.raises(ValueError, match="tensorrt: is none of torch, onnx, openvino"):
-        infer.open_painter(checkpoint, backend="tensorrt")
+        open_painter(checkpoint, backend="tensorrt")
     with pytest.raises(ValueError, match="--compile is for --backend torch"):
-        infer.open_painter(checkpoint, "cpu", backend="onnx", compile=True)
+        open_painter(checkpoint, "cpu", backend="onnx", compile=True)
 
 
 def test_list_names_every_shipped_pair(capsys) -> None:
     with pytest.raises(SystemExit) as end:
-        infer.main(["--list"])
+        paint_command.main(["--list"])
     assert end.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == shipped_checkpoints()
@@ -188,3 +262,44 @@ def test_list_names_every_shipped_pair(capsys) -> None:
     megabytes = (SHIPPED / f"{first}.safetensors").stat().st_size / 1e6
     assert f"{megabytes:.1f} MB" in lines[0] and describe(first)[0].title in lines[0]
     assert all((" small " in line) == line.split()[0].endswith("-small") for line in lines)
+
+
+def test_listing_into_a_closed_pipe_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "duostyle", "list"]
+    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert done.returncode == 141 and done.stderr == ""
+
+
+def test_paths_may_be_strings(network: StyleNetwork, astronaut: Path, tmp_path: Path) -> None:
+    with Image.open(astronaut) as image:
+        small = image.resize((60, 44))
+    path, mask = tmp_path / "a.png", tmp_path / "m.png"
+    small.save(path)
+    Image.linear_gradient("L").resize((60, 44)).save(mask)
+    expected = np.array(duostyle.stylize_image(network, small, 0.5, Image.open(mask), swap=True))
+    for form in (str, Path):
+        painted = duostyle.stylize_image(network, form(path), 0.5, form(mask), swap=True)
+        assert np.array_equal(np.array(painted), expected)
+    options = duostyle.StylizeOptions(swap=True)
+    painted = duostyle.stylize_image(network, str(path), 0.5, str(mask), options=options)
+    assert np.array_equal(np.array(painted), expected)
+    with pytest.raises(PictureError, match=r"gone\.png: no such file"):
+        duostyle.stylize_image(network, str(tmp_path / "gone.png"))
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in duostyle.__all__:
+        assert getattr(duostyle, name) is not None and name in dir(duostyle)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = duostyle.nothing
+
+
+def test_options_are_checked() -> None:
+    fields = {field.name for field in dataclasses.fields(duostyle.StylizeOptions)}
+    assert fields == set(StylizeKeywords.__annotations__)
+    for wrong in ({"precision": "int4"}, {"size": 0}, {"batch": 0}, {"steady": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            duostyle.StylizeOptions(**wrong)

@@ -1,4 +1,4 @@
-"""Ctrl-C and kills while programs start, label and train: nothing lost, no traceback."""
+"""Ctrl-C and kills during start-up, labelling and training: no lost files, no traceback."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from duostyle.cli import export, train
-from duostyle.cli import paint as infer
+from duostyle.cli import paint as paint_command
 from duostyle.signals import INTERRUPTED
 from tests.conftest import ROOT
 from tests.test_train import backbone_file, command  # noqa: F401
@@ -52,9 +52,9 @@ def test_ctrl_c_before_the_first_step(command, monkeypatch, capsys) -> None:  # 
 def test_ctrl_c_while_a_checkpoint_is_loaded_or_exported(
     checkpoint: Path, astronaut: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr(infer, "open_painter", interrupt)
+    monkeypatch.setattr(paint_command, "open_painter", interrupt)
     argv = ["-o", str(tmp_path / "o.png"), "--checkpoint", str(checkpoint)]
-    assert infer.main([str(astronaut), *argv]) == INTERRUPTED
+    assert paint_command.main([str(astronaut), *argv]) == INTERRUPTED
     monkeypatch.setattr(export, "export_graph", interrupt)
     assert export.main([str(checkpoint), "-o", str(tmp_path / "o.onnx")]) == INTERRUPTED
     lines = capsys.readouterr().err.splitlines()

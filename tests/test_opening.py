@@ -1,4 +1,4 @@
-"""What is opened as a picture, and what is refused before it costs anything."""
+"""Which files are opened as pictures, and which are refused before they are decoded."""
 
 import io
 import os
@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from duostyle.cli import paint as infer
+from duostyle.cli import paint as paint_command
 from duostyle.data.masks import read_labels
+from duostyle.inference import Result
+from duostyle.inference.paths import find_inputs, plan_outputs
 from duostyle.io.images import PictureError, list_pictures, read_mask, read_picture, read_style
 from duostyle.io.opening import open_picture
-from duostyle.io.paths import find_photos, plan_outputs
 from duostyle.io.profiles import is_srgb
 from duostyle.models import StyleNetwork
 from tests.test_images import gradient
@@ -63,7 +64,7 @@ MALFORMED = {
     [read_picture, read_labels, lambda p: read_mask(p, (8, 8)), lambda p: read_style(p, 32)],
     ids=["picture", "label", "mask", "style"],
 )
-def test_whatever_goes_wrong_is_one_line(kind: str, read, tmp_path: Path, capfd) -> None:
+def test_malformed_files_are_one_line(kind: str, read, tmp_path: Path, capfd) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(MALFORMED[kind])
     began = time.monotonic()
@@ -74,7 +75,7 @@ def test_whatever_goes_wrong_is_one_line(kind: str, read, tmp_path: Path, capfd)
     assert capfd.readouterr() == ("", "")  # neither Pillow's nor libtiff's words
 
 
-def test_limits_of_size_let_cameras_through(tmp_path: Path) -> None:
+def test_pictures_of_large_cameras_are_below_the_limits(tmp_path: Path) -> None:
     # 108 megapixels, as phones make them; too large a picture for a test to paint.
     image = Image.new("1", (12000, 9000))
     image.save(tmp_path / "a.png")
@@ -92,7 +93,7 @@ def test_pipes_folders_and_devices_are_refused(tmp_path: Path) -> None:
         with pytest.raises(PictureError, match="is a pipe or a device"):
             read_picture(path)
         with pytest.raises(PictureError, match="is a pipe or a device"):
-            find_photos([str(path)])
+            find_inputs([str(path)])
     with pytest.raises(PictureError, match="is a folder"):
         read_picture(tmp_path)
 
@@ -132,11 +133,11 @@ def test_wide_gamuts_are_read_as_srgb(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "broken.png").icc_profile is None
 
 
-def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     values[3, 3] = np.nan
     Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(PictureError, match=r"a\.tif: .*no numbers"):
+    with pytest.raises(PictureError, match=r"a\.tif: .*not finite"):
         read_picture(tmp_path / "a.tif")
     whole = np.linspace(-5, 2**31 - 1, 256).astype(np.int32).reshape(16, 16)
     Image.fromarray(whole).save(tmp_path / "b.tif")
@@ -149,7 +150,7 @@ def test_heic_names_what_it_needs(tmp_path: Path, monkeypatch) -> None:
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     assert list_pictures(tmp_path) == [path]  # never passed over in silence
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(PictureError, match=r"phone\.heic: .*pip install -e '\.\[heic\]'"):
+    with pytest.raises(PictureError, match=r"phone\.heic: .*pip install 'duostyle\[heic\]'"):
         read_picture(path)
 
 
@@ -162,15 +163,15 @@ def test_heic_is_read(tmp_path: Path) -> None:
 
 @pytest.fixture
 def paint(checkpoint: Path):
-    return lambda *argv: infer.main([*map(str, argv), "--checkpoint", str(checkpoint)])
+    return lambda *argv: paint_command.main([*map(str, argv), "--checkpoint", str(checkpoint)])
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
-def test_further_pictures_are_said(paint, name: str, tmp_path: Path, capsys) -> None:
+def test_further_pictures_are_noted(paint, name: str, tmp_path: Path, capsys) -> None:
     frames = [gradient(40, 32).rotate(90 * n) for n in range(3)]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     assert paint(tmp_path / name, "-o", tmp_path / "o.png") == 0
-    assert f"{name}: holds 3 pictures; the first one alone" in capsys.readouterr().err
+    assert f"{name}: holds 3 pictures; only the first one is used" in capsys.readouterr().err
 
 
 def test_a_percent_sign_is_no_pattern(paint, tmp_path: Path) -> None:
@@ -181,13 +182,13 @@ def test_a_percent_sign_is_no_pattern(paint, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "my%20dog.jpg").stat().st_size
 
 
-def test_names_that_just_fit(paint, tmp_path: Path) -> None:
+def test_names_of_maximal_length(paint, tmp_path: Path) -> None:
     path = tmp_path / ("ä" * 125 + ".png")
     gradient(40, 32).save(path)
     assert paint(path, "-o", tmp_path / "out", "--alpha", "0,1") == 0
     assert len(list((tmp_path / "out").iterdir())) == 2
-    outputs = plan_outputs({path: Path(path.name)}, tmp_path / "o", [0.5], False, None, False)
-    assert outputs[path]["0.5"].name == path.name
+    outputs = plan_outputs({path: Path(path.name)}, tmp_path / "o", [Result(0.5)])
+    assert outputs[path][Result(0.5)].name == path.name
 
 
 def test_control_characters_in_names(paint, tmp_path: Path, capsys) -> None:
@@ -205,7 +206,7 @@ def test_panoramas_are_painted_small(paint, tmp_path: Path) -> None:
         assert image.size == (3000, 120)
 
 
-def test_weights_that_paint_no_numbers_are_not_the_photographs_fault(
+def test_a_result_that_is_not_finite_names_the_checkpoint(
     paint, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     def overflow(self, content, *_):
@@ -215,11 +216,11 @@ def test_weights_that_paint_no_numbers_are_not_the_photographs_fault(
     gradient(40, 32).save(tmp_path / "a.png")
     assert paint(tmp_path / "a.png", "-o", tmp_path / "o.png") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and "tiny.safetensors: paints no numbers" in lines[0]
+    assert len(lines) == 1 and "tiny.safetensors: the result in" in lines[0]
     assert not (tmp_path / "o.png").exists()
 
 
-def test_ghostscript_is_not_asked(tmp_path: Path, monkeypatch) -> None:
+def test_ghostscript_is_not_run(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: sys.exit("a process was started"))
     path = tmp_path / "a.jpg"
     path.write_bytes(POSTSCRIPT)

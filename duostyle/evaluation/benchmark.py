@@ -19,7 +19,7 @@ from torch import Tensor
 from duostyle.evaluation.metrics import composite
 from duostyle.evaluation.options import PHOTO
 from duostyle.evaluation.single_style import SingleStyleNetwork
-from duostyle.inference import open_painter, paint_video, stylize
+from duostyle.inference import Result, StylizeOptions, open_painter, paint_video, stylize
 from duostyle.io.images import read_picture, resize
 from duostyle.models import PRECISIONS, Painter, keep_memory
 
@@ -139,9 +139,9 @@ def _baseline(setup: Setup, content: Tensor) -> Callable[[], object]:
 def time_clip(setup: Setup, clip: Path, output: Path) -> ClipTiming:
     """Stylize a clip as duostyle paint does: decode, stylize, filter, encode; alpha 0.5."""
     painter, precision = load(setup)
-    results = {"stylized": (output, 0.5)}
-    paint_video(painter, clip, results, duration=0.2, precision=precision)  # warm-up
-    report = paint_video(painter, clip, results, precision=precision)
+    outputs, options = {Result(0.5): output}, StylizeOptions(precision=precision)
+    paint_video(painter, clip, outputs, duration=0.2, options=options)  # warm-up
+    report = paint_video(painter, clip, outputs, options=options)
     return ClipTiming(
         report.frames, report.frames / report.seconds, report.busy, peak_megabytes(setup.device)
     )

@@ -26,16 +26,16 @@ from duostyle.evaluation.progress import progress
 from duostyle.evaluation.single_style import Baseline
 from duostyle.evaluation.warp import FlowWarp
 from duostyle.inference.temporal_filter import TemporalFilter
-from duostyle.io.arrays import to_tensor
 from duostyle.io.images import (
     PictureError,
-    in_order,
     list_pictures,
     long_side,
+    natural_order,
     read_mask,
     read_picture,
     resize,
 )
+from duostyle.io.pixels import frames_to_tensor
 from duostyle.io.video import Frame, VideoReader
 from duostyle.models import StyleNetwork, load_pair
 
@@ -136,12 +136,12 @@ def by_network(network: StyleNetwork, steady: float = 0.0) -> Callable[[], Styli
     """Stylize by a network at alpha 0; `steady`: strength of `TemporalFilter`, 0 = off."""
 
     def begin() -> StylizeFrame:
-        temporal_filter = TemporalFilter(steady)
+        temporal_filter: TemporalFilter[str] = TemporalFilter(steady)
 
         def stylize(frame: Tensor) -> StylizedFrame:
             view = network.inspect(frame, 0.0)._asdict()
             kept = {name: view[name] for name in StylizedFrame._fields}
-            return StylizedFrame(**temporal_filter(frame, 0.0, kept))
+            return StylizedFrame(**temporal_filter(frame, kept))
 
         return stylize
 
@@ -168,11 +168,11 @@ def read_clip(path: Path, count: int, size: int) -> Iterator[ClipFrame]:
         with VideoReader(path) as reader:
             frames = (item for item in reader if isinstance(item, Frame))
             for frame in islice(frames, count):
-                yield ClipFrame(_shrink(to_tensor([frame.pixels]), size), None)
+                yield ClipFrame(_shrink(frames_to_tensor([frame.pixels]), size), None)
         return
     folder = path / "frames" if (path / "frames").is_dir() else path
     masks = {file.stem: file for file in list_pictures(path / "masks")}
-    files = in_order(list_pictures(folder))
+    files = natural_order(list_pictures(folder))
     if not files:
         raise PictureError(f"{path}: neither a video nor a folder of frames")
     for file in files[:count]:

@@ -1,16 +1,24 @@
-"""What `duostyle paint` is made of: pictures and videos through a network."""
+"""Pictures, videos and cameras through a network."""
 
 from duostyle.inference.alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
 from duostyle.inference.backends import open_painter
-from duostyle.inference.image import NotFinite, paint_picture, stylize, stylize_image
-from duostyle.inference.masks import Matte
+from duostyle.inference.image import paint_picture, stylize_image
+from duostyle.inference.masks import MaskSource
+from duostyle.inference.options import StylizeOptions
+from duostyle.inference.render import NotFinite, Output, Renderer, Result, stylize
 from duostyle.inference.video import VideoReport, paint_video, stylize_video
+from duostyle.io.video_writer import Encoding
 
 __all__ = [
     "Alpha",
     "AlphaCurve",
-    "Matte",
+    "Encoding",
+    "MaskSource",
     "NotFinite",
+    "Output",
+    "Renderer",
+    "Result",
+    "StylizeOptions",
     "VideoReport",
     "open_painter",
     "paint_picture",

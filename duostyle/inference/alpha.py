@@ -1,27 +1,32 @@
-"""Alpha as a number, or as a curve over a video's time."""
+"""Alpha as a number, or as a curve over the time of a video."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from duostyle.models.interface import check_alpha
+
 
 @dataclass(frozen=True)
 class AlphaCurve:
-    """Alpha over time: straight lines between keys, level before the first and after the last."""
+    """Alpha over time: linear between keyframes, constant before the first and after the last.
 
-    times: tuple[float, ...]  # rising: seconds, or shares of the video's length
+    Raises ValueError if the times do not increase from 0 or more, or if an alpha is not in [0, 1].
+    """
+
+    times: tuple[float, ...]  # seconds, or fractions of the video's length
     alphas: tuple[float, ...]  # in [0, 1]
-    relative: bool = False  # times are shares
+    relative: bool = False  # times are fractions of the length
 
     def __post_init__(self) -> None:
         if not self.times or len(self.times) != len(self.alphas):
-            raise ValueError("an alpha for every time, one at least")
+            raise ValueError("a curve needs one alpha for each time, and at least one")
         if list(self.times) != sorted(set(self.times)) or self.times[0] < 0:
-            raise ValueError("times must rise from 0 or more")
-        if not all(0 <= alpha <= 1 for alpha in self.alphas):
-            raise ValueError("alpha lies between 0 and 1")
+            raise ValueError("the times of a curve must increase, from 0 or more")
+        for alpha in self.alphas:
+            check_alpha(alpha)
 
     def at(self, seconds: float, length: float) -> float:
-        """Alpha at a time, in a video of `length` seconds (infinity where it is not known)."""
+        """Alpha at a time in a video of `length` seconds, which may be infinite (unknown)."""
         time = min(seconds / max(length, 1e-9), 1.0) if self.relative else seconds
         after = bisect_right(self.times, time)
         if after in (0, len(self.times)):
@@ -31,7 +36,7 @@ class AlphaCurve:
         return self.alphas[after - 1] + share * (self.alphas[after] - self.alphas[after - 1])
 
     def __format__(self, _: str) -> str:
-        """As part of a file's name."""
+        """Format for a file name, for example `0to1`."""
         return f"{self.alphas[0]:g}to{self.alphas[-1]:g}"
 
 
@@ -39,14 +44,14 @@ Alpha = float | AlphaCurve
 
 
 def alpha_at(alpha: Alpha, seconds: float, length: float) -> float:
-    """The number that `alpha` is at a time, see `AlphaCurve.at`."""
+    """The value of `alpha` at a time; see `AlphaCurve.at`."""
     return alpha.at(seconds, length) if isinstance(alpha, AlphaCurve) else alpha
 
 
 def parse_alphas(text: str) -> list[Alpha]:
-    """`0.5`, `0,0.5,1` (one result each) or `0:1` (from the video's start to its end).
+    """Parse `0.5`, `0,0.5,1` (one result each) or `0:1` (from start to end of a video).
 
-    Raises ValueError where that is not what it says.
+    Raises ValueError for other text, and for values outside of [0, 1].
     """
     return [_parse_alpha(part.strip()) for part in text.split(",")]
 
@@ -55,16 +60,16 @@ def _parse_alpha(text: str) -> Alpha:
     try:
         numbers = [float(part) for part in text.split(":")]
     except ValueError:
-        raise ValueError(f"'{text}' is no number, A:B, or list of them") from None
-    if not all(0 <= number <= 1 for number in numbers):
-        raise ValueError(f"alpha lies between 0 and 1, not {text}")
+        raise ValueError(f"'{text}' is not a number, A:B, or a list of them") from None
+    for number in numbers:
+        check_alpha(number)
     if len(numbers) > 2:
         raise ValueError(f"'{text}': A:B goes from A to B; --alpha-keys takes more")
     return numbers[0] if len(numbers) == 1 else AlphaCurve((0.0, 1.0), tuple(numbers), True)
 
 
 def parse_keys(text: str) -> AlphaCurve:
-    """`0s=0, 2s=1, 5s=0.3`: alpha at times. Raises ValueError where that is not what it says."""
+    """Parse keyframes such as `0s=0, 2s=1, 5s=0.3`. Raises ValueError for other text."""
     times, alphas = [], []
     for part in text.split(","):
         time, _, alpha = part.strip().partition("=")
@@ -72,5 +77,5 @@ def parse_keys(text: str) -> AlphaCurve:
             times.append(float(time.strip().removesuffix("s")))
             alphas.append(float(alpha))
         except ValueError:
-            raise ValueError(f"'{part.strip()}' is no SECONDS=ALPHA, 2s=0.5 say") from None
+            raise ValueError(f"'{part.strip()}' is not SECONDS=ALPHA, such as 2s=0.5") from None
     return AlphaCurve(tuple(times), tuple(alphas))

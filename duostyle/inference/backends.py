@@ -1,4 +1,4 @@
-"""What runs a checkpoint: PyTorch, ONNX Runtime, OpenVINO."""
+"""Open a checkpoint in the runtime that is asked for: PyTorch, ONNX Runtime or OpenVINO."""
 
 from pathlib import Path
 
@@ -17,12 +17,14 @@ def open_painter(
     moving: bool = False,
     compile: bool = False,
 ) -> tuple[Painter, str]:
-    """A checkpoint in whatever runs it, and the precision to call `stylize` with.
+    """Load a checkpoint; returns the network and the precision to pass to `stylize`.
 
-    `checkpoint`: a file or a shipped name; `device`: auto, cpu, cuda, mps; `backend`: torch, onnx,
-    openvino, or auto: OpenVINO for videos and cameras on a CPU if it is installed, else PyTorch;
-    `moving`: one size again and again, as in a video; `compile`: by PyTorch, minutes at the start.
-    Raises CheckpointError without a checkpoint, ValueError where something cannot be done here.
+    `checkpoint`: a file or the name of a shipped pair; `device`: auto, cpu, cuda, mps; `backend`:
+    torch, onnx, openvino, or auto: OpenVINO for videos and cameras on a CPU if it is installed,
+    else PyTorch; `precision`: auto, fp32, bf16, fp16; `moving`: for a video or a camera, where all
+    frames have one size; `compile`: by PyTorch, which takes minutes at the start.
+    Raises CheckpointError if there is no such checkpoint, ValueError if the device, the backend or
+    the precision is not available.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"--backend {backend}: is none of {', '.join(BACKENDS)}")
@@ -33,7 +35,7 @@ def open_painter(
         backend = fastest_backend(precision) if on_cpu else "torch"
     if backend == "torch":
         if compile:
-            network.forward = torch.compile(network.forward)
+            network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
         return network, pick_precision(precision, kind)
     if compile:
         raise ValueError("--compile is for --backend torch")
@@ -41,4 +43,4 @@ def open_painter(
         raise ValueError(f"--backend {backend} runs on the CPU; use --device cpu")
     graphs = cache_folder() / "graphs"
     engine = GraphEngine(network.cpu(), backend, precision, graphs, any_size=not moving)
-    return engine, "fp32"  # the engine has its own
+    return engine, "fp32"  # the engine has its own precision

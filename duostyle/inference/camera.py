@@ -1,100 +1,102 @@
-"""A camera through a network, live: the newest frame is painted, older ones are dropped."""
+"""A live camera through a network: the newest frame is stylized, older ones are dropped."""
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from duostyle.inference.image import stylize
-from duostyle.inference.temporal_filter import TemporalFilter
-from duostyle.inference.video import STEADY
-from duostyle.io.arrays import to_arrays, to_tensor
+from duostyle.inference.options import DEFAULTS, StylizeOptions
+from duostyle.inference.render import Output, Renderer, Result
+from duostyle.io.pixels import frames_to_tensor, tensor_to_frames
 from duostyle.models import Painter
 
-STEP = 0.05  # of alpha, by an arrow key
+STEP = 0.05  # change of alpha by an arrow key
 LEFT, RIGHT = "left", "right"
-SMOOTHING = 0.9  # of the frame rate that is shown
+SMOOTHING = 0.9  # of the frame rate on the screen
 
 
 class Camera(Protocol):
-    """Gives frames for as long as there are any."""
+    """A source of frames."""
 
     def read(self) -> np.ndarray | None:
-        """The next frame, `(H, W, 3)` uint8 RGB; None where there are no more."""
+        """Wait for the next frame, `(H, W, 3)` uint8 RGB; None after the last one."""
 
 
 class Screen(Protocol):
-    """Shows frames, and hears keys."""
+    """A window with a keyboard."""
 
     def show(self, pixels: np.ndarray, text: str) -> str:
-        """Show a frame `(H, W, 3)` uint8 RGB; returns the key pressed meanwhile, or nothing."""
+        """Show a frame `(H, W, 3)` uint8 RGB; returns the key that was pressed, or ""."""
 
 
 class Recorder(Protocol):
-    """Keeps what is shown."""
+    """Records the frames that are shown."""
 
-    def frame(self, pixels: np.ndarray) -> None: ...
+    def write(self, pixels: np.ndarray) -> None: ...
     def close(self) -> None: ...
 
 
-class Newest:
-    """The newest frame of a camera, read in a thread of its own."""
+class NewestFrame:
+    """The newest frame of a camera, which is read in a background thread."""
 
     def __init__(self, camera: Camera) -> None:
         self.dropped = 0
-        self._camera, self._frame, self._ended = camera, None, False
+        self._camera = camera
+        self._frame: np.ndarray | None = None
+        self._ended = False
         self._error: Exception | None = None
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def take(self) -> np.ndarray | None:
-        """The newest frame that was not taken yet, waited for; None after the last one.
+        """Wait for a frame that was not taken yet; returns None after the last one.
 
         Raises what reading the camera raised.
         """
-        with self._news:
-            self._news.wait_for(lambda: self._frame is not None or self._ended)
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None or self._ended)
             frame, self._frame = self._frame, None
             if frame is None and self._error:
                 raise self._error
             return frame
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._ended = True
-        self._thread.join(timeout=2.0)  # a camera that hangs shall not hang us
+        self._thread.join(timeout=2.0)  # a camera that hangs must not block the program
 
     def _run(self) -> None:
         while not self._ended:
+            frame = None
             try:
                 frame = self._camera.read()
-            except Exception as error:  # raised again where frames are taken
-                frame, self._error = None, error
-            with self._news:
+            except Exception as error:  # raised again in `take`
+                self._error = error
+            with self._changed:
                 if frame is None:
                     self._ended = True
                 else:
                     self.dropped += self._frame is not None
                     self._frame = frame
-                self._news.notify()
+                self._changed.notify()
 
 
 @dataclass
-class Live:
-    """What the keys have set, and what is shown."""
+class LiveControls:
+    """What the keys have set."""
 
     alpha: float = 0.0
     swap: bool = False
-    mask: bool = False
+    mask: bool = False  # show the mask
     recording: bool = False
     ended: bool = False
 
     def press(self, key: str) -> None:
-        """Left and right: alpha; S swaps the styles, M shows the mask, R records, Q ends."""
+        """Left and right change alpha; S swaps the styles, M shows the mask, R records, Q ends."""
         step = {LEFT: -STEP, ",": -STEP, RIGHT: STEP, ".": STEP}.get(key, 0.0)
         self.alpha = round(min(max(self.alpha + step, 0.0), 1.0), 6)
         self.swap ^= key == "s"
@@ -103,44 +105,58 @@ class Live:
         self.ended |= key in ("q", "\x1b")
 
 
-class LivePainter:
-    """A camera's frames one after the other, as the keys say."""
+@dataclass(frozen=True)
+class CameraReport:
+    """What was done to a camera's frames."""
 
-    def __init__(
-        self, network: Painter, live: Live, steady: float, options: Mapping[str, object]
-    ) -> None:
-        self.network, self.live, self.options = network, live, options
-        self.device = network.device
-        self.temporal_filter = TemporalFilter(steady)
-
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """A frame `(H, W, 3)` uint8 RGB to what is shown of it, likewise."""
-        live = self.live
-        content = to_tensor([frame], self.device)
-        views = stylize(
-            self.network, content, live.alpha, swap=live.swap, branches=live.mask, **self.options
-        )
-        dial = live.alpha + 2 * live.swap + 4 * live.mask  # any of them begins anew
-        name = "mask" if live.mask else "stylized"
-        return to_arrays(self.temporal_filter(content, dial, {name: views[name]})[name])[0]
+    frames: int  # stylized and shown
+    dropped: int  # replaced by a newer one before they were stylized
+    seconds: float
 
 
-class _Kept:
-    """What R records."""
+class LiveStylizer:
+    """Stylizes the frames of a camera as the controls say."""
 
-    def __init__(self, begin: Callable[[int, int], Recorder] | None) -> None:
-        self.begin, self.recorder = begin, None
+    def __init__(self, network: Painter, options: StylizeOptions) -> None:
+        """The controls decide whether the styles are swapped, not `options`."""
+        self.network, self.options = network, options
+        self._shown: tuple[Result, bool] | None = None
 
-    def frame(self, pixels: np.ndarray, wanted: bool) -> None:
-        if wanted and not self.recorder and self.begin:
-            self.recorder = self.begin(*pixels.shape[1::-1])
-        if not wanted:
+    def __call__(self, frame: np.ndarray, controls: LiveControls) -> np.ndarray:
+        """Convert a frame `(H, W, 3)` uint8 RGB to the one that is shown."""
+        output = Output.MASK if controls.mask else Output.STYLIZED
+        shown = (Result(controls.alpha, output), controls.swap)
+        if shown != self._shown:
+            self._reset(*shown)
+        content = frames_to_tensor([frame], self.network.device)
+        ((_, pixels),) = self._render(content)
+        return tensor_to_frames(pixels)[0]
+
+    def _reset(self, result: Result, swap: bool) -> None:
+        """Start a renderer, whose temporal filter knows no earlier frame."""
+        self._shown = (result, swap)
+        options = replace(self.options, swap=swap)
+        self._render = Renderer(self.network, [result], options, temporal=True)
+
+
+class _RecordingSwitch:
+    """Starts and ends a recording as the R key says."""
+
+    def __init__(self, start: Callable[[int, int], Recorder] | None) -> None:
+        self._start = start
+        self._recorder: Recorder | None = None
+
+    def write(self, pixels: np.ndarray, on: bool) -> None:
+        if not on:
             self.close()
-        if self.recorder:
-            self.recorder.frame(pixels)
+        elif self._recorder is None and self._start:
+            height, width = pixels.shape[:2]
+            self._recorder = self._start(width, height)
+        if self._recorder:
+            self._recorder.write(pixels)
 
     def close(self) -> None:
-        recorder, self.recorder = self.recorder, None
+        recorder, self._recorder = self._recorder, None
         if recorder:
             recorder.close()
 
@@ -149,42 +165,40 @@ def run_camera(
     network: Painter,
     camera: Camera,
     screen: Screen,
-    live: Live | None = None,
+    controls: LiveControls | None = None,
     record: Callable[[int, int], Recorder] | None = None,
-    steady: float = STEADY,
-    send: Callable[[np.ndarray], None] | None = None,
-    **options: object,
-) -> dict[str, float]:
-    """Paint a camera's frames until it or the user ends.
+    options: StylizeOptions = DEFAULTS,
+) -> CameraReport:
+    """Stylize the frames of a camera until it or the user ends.
 
-    `record`: begins a recording of a width and height, for R; `send`: takes every painted frame
-    (a virtual camera); `options`: as of `stylize`. Returns `frames`, `dropped`, `seconds`.
+    `controls`: the state at the start; `record`: starts a recording of a width and height in
+    pixels, for the R key.
     """
-    live, newest, kept = live or Live(), Newest(camera), _Kept(record)
-    paint = LivePainter(network, live, steady, options)
+    controls = controls or LiveControls(swap=options.swap)
+    newest, recording = NewestFrame(camera), _RecordingSwitch(record)
+    stylizer = LiveStylizer(network, options)
     frames, rate, began = 0, 0.0, time.monotonic()
     last = began
     try:
-        while not live.ended and (frame := newest.take()) is not None:
-            pixels = paint(frame)
-            if send:
-                send(pixels)
-            kept.frame(pixels, live.recording)
+        while not controls.ended and (frame := newest.take()) is not None:
+            pixels = stylizer(frame, controls)
+            recording.write(pixels, controls.recording)
             frames, now = frames + 1, time.monotonic()
             rate, last = _smoothed(rate, 1 / max(now - last, 1e-6)), now
-            live.press(screen.show(pixels, caption(live, rate)))
+            controls.press(screen.show(pixels, caption(controls, rate)))
     finally:
         newest.close()
-        kept.close()
-    return {"frames": frames, "dropped": newest.dropped, "seconds": time.monotonic() - began}
+        recording.close()
+    return CameraReport(frames, newest.dropped, time.monotonic() - began)
 
 
 def _smoothed(rate: float, new: float) -> float:
     return SMOOTHING * rate + (1 - SMOOTHING) * new if rate else new
 
 
-def caption(live: Live, rate: float) -> str:
-    """What is written on the screen."""
-    marks = [f"alpha {live.alpha:.2f}", f"{rate:.0f} frames/s"]
-    marks += ["swapped"] * live.swap + ["mask"] * live.mask + ["recording"] * live.recording
-    return "   ".join(marks)
+def caption(controls: LiveControls, rate: float) -> str:
+    """The line of text on the screen; `rate`: frames per second."""
+    parts = [f"alpha {controls.alpha:.2f}", f"{rate:.0f} frames/s"]
+    parts += ["swapped"] * controls.swap + ["mask"] * controls.mask
+    parts += ["recording"] * controls.recording
+    return "   ".join(parts)

@@ -1,4 +1,4 @@
-"""Masks for the frames of a video."""
+"""Masks for pictures and for the frames of a video."""
 
 import math
 from collections.abc import Iterator
@@ -7,59 +7,74 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from duostyle.io.arrays import to_tensor
-from duostyle.io.images import PictureError, in_order, list_pictures, read_mask, resize
+from duostyle.io.images import PictureError, list_pictures, natural_order, read_mask
+from duostyle.io.pixels import frames_to_tensor, resize
 from duostyle.io.video import VIDEO_SUFFIXES, Frame, VideoReader
 
-SAME_RATE = 0.01  # share by which a mask's rate may differ
+MAX_RATE_DIFFERENCE = 0.01  # relative, between a mask video and its video
 
 
-class Matte(NamedTuple):
-    """A mask for a video: another video, or a folder of pictures, one a frame."""
+class MaskSource(NamedTuple):
+    """Where masks are read from; white, or opaque pixels of a cut-out, are foreground.
+
+    For a video: a mask video of the same frame rate, a folder with a picture for each frame, or one
+    picture for all frames. For a picture: a picture.
+    """
 
     path: Path
-    invert: bool = False
+    invert: bool = False  # black is foreground
 
 
-def mask_frames(matte: Matte, reader: VideoReader, notes: list[str]) -> Iterator[Tensor]:
-    """Masks `(1, 1, H, W)` in [0, 1] for a video's frames in order, without end.
+def open_mask(source: MaskSource, size: tuple[int, int]) -> Tensor:
+    """Read the mask of a picture as `(1, 1, H, W)` in [0, 1] of `size` = (H, W).
 
-    Where the masks end before the video does, the last one is repeated, and `notes` says so.
-    Raises PictureError where there is no such mask.
+    Raises PictureError if the file cannot be read.
     """
-    size, mask = (reader.height, reader.width), None
-    for mask in _mask_pictures(matte.path, reader, size):
-        yield 1 - mask if matte.invert else mask
+    mask = read_mask(source.path, size)
+    return 1 - mask if source.invert else mask
+
+
+def video_masks(source: MaskSource, reader: VideoReader, notes: list[str]) -> Iterator[Tensor]:
+    """Yield masks `(1, 1, H, W)` in [0, 1] for the frames of a video, without end.
+
+    If there are fewer masks than frames, the last one is repeated, and `notes` says so.
+    Raises PictureError if there is no mask, or one cannot be read.
+    """
+    size = (reader.height, reader.width)
+    mask: Tensor | None = None
+    for mask in _read_masks(source.path, reader, size):
+        yield 1 - mask if source.invert else mask
     if mask is None:
-        raise PictureError(f"{matte.path}: has no mask from --start on")
-    notes.append(f"{matte.path} ends before the video does: its last mask is repeated")
+        raise PictureError(f"{source.path}: has no mask from --start on")
+    notes.append(f"{source.path} ends before the video does: its last mask is repeated")
     while True:
-        yield 1 - mask if matte.invert else mask
+        yield 1 - mask if source.invert else mask
 
 
-def _mask_pictures(path: Path, reader: VideoReader, size: tuple[int, int]) -> Iterator[Tensor]:
+def _read_masks(path: Path, reader: VideoReader, size: tuple[int, int]) -> Iterator[Tensor]:
     if path.is_dir():
-        files = in_order(list_pictures(path))
+        files = natural_order(list_pictures(path))
         if not files:
             raise PictureError(f"{path}: no pictures in this folder")
-        # The first frame that is painted is the first one at the start or after it.
+        # The first frame of the part is the first one at its start or after it.
         for file in files[math.ceil(reader.start * reader.rate - 1e-3) :]:
             yield read_mask(file, size)
     elif path.suffix.lower() in VIDEO_SUFFIXES:
         with VideoReader(path, reader.start) as video:
-            if abs(video.rate / reader.rate - 1) > SAME_RATE:
+            if abs(video.rate / reader.rate - 1) > MAX_RATE_DIFFERENCE:
                 raise PictureError(
                     f"{path}: {float(video.rate):.2f} frames/s, but {reader.path.name} has "
                     f"{float(reader.rate):.2f}; give a mask of the same rate"
                 )
-            cut_out = False
+            transparent = False  # as in pictures: the alpha channel is the mask if it is used
             for item in video:
                 if isinstance(item, Frame):
-                    # As in pictures: transparent places, or else dark ones, are background.
-                    cut_out |= item.alpha is not None and bool((item.alpha < 255).any())
-                    shown = item.alpha[..., None] if cut_out else item.pixels
-                    yield resize(to_tensor([shown]).mean(dim=1, keepdim=True), size)
+                    pixels = item.pixels
+                    if item.alpha is not None:
+                        transparent |= bool((item.alpha < 255).any())
+                        pixels = item.alpha[..., None] if transparent else pixels
+                    yield resize(frames_to_tensor([pixels]).mean(dim=1, keepdim=True), size)
     else:
-        mask = read_mask(path, size)  # one for all
+        mask = read_mask(path, size)
         while True:
             yield mask

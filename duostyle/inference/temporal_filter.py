@@ -1,59 +1,65 @@
-"""Steady video: what does not move stays as it was painted."""
+"""A recursive temporal filter against flicker in places that do not move."""
 
 from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CELL = 4  # pixels a side, over which sensor noise averages out
-STILL, MOVING = 0.012, 0.04  # change of a cell's colour, in [0, 1]: none and full motion
-REACH = 3  # cells a side around what moves that count as moving too
+from duostyle.inference.options import check_steady
+
+CELL = 4  # pixels; sensor noise is averaged over cells of this size
+STILL, MOVING = 0.012, 0.04  # change of a cell's mean colour: no motion, full motion
+DILATION = 3  # cells; the neighbourhood of motion counts as motion
+
+K = TypeVar("K")
 
 
-class TemporalFilter:
-    """A recursive filter over the frames of one video.
+class TemporalFilter(Generic[K]):
+    """Averages each stylized frame with the frames before it where the content does not change.
 
-    Where the photograph does not change, a frame's painting is mixed with the one before; where it
-    does, after a cut, and when alpha moves, the frame is shown as it was painted. Nothing is moved
-    along, so nothing smears.
+    Where the content changes, and after a cut, the new frame is shown as it is. Nothing is
+    warped along motion, so nothing smears.
     """
 
     def __init__(self, strength: float) -> None:
-        """`strength`: share of the frame before in what is still, 0 (none) to below 1.
+        """`strength`: weight of the past in still places, 0 (off) to below 1.
 
-        Raises ValueError where it is off.
+        Raises ValueError for another strength.
         """
-        if not 0 <= strength < 1:
-            raise ValueError(f"steadying lies between 0 and below 1, not {strength}")
-        self.fresh = 1 - strength
-        self.photo: Tensor | None = None
-        self.alpha: float | None = None
-        self.results: dict[str, Tensor] = {}
+        check_steady(strength)
+        self.strength = strength
+        self._content: Tensor | None = None
+        self._results: dict[K, Tensor] = {}
 
-    def __call__(
-        self, content: Tensor, alpha: float, results: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """The next frame: `content` `(1, C, H, W)` and everything painted from it, in [0, 1].
+    def reset(self) -> None:
+        """Forget the past: the next frame is shown as it is."""
+        self._content, self._results = None, {}
 
-        `content`: the photograph's channels, and a given mask's: whatever decides the painting.
+    def __call__(self, content: Tensor, results: Mapping[K, Tensor]) -> dict[K, Tensor]:
+        """Filter the next frame.
+
+        `content`: `(1, C, H, W)` in [0, 1], the channels that decide how the frame is stylized: RGB
+        and a given mask; `results`: everything that was computed from it, by the same names every
+        time, each `(1, C, H, W)`. Another size resets the filter.
         """
-        known = self.photo is not None and self.photo.shape == content.shape
-        if self.fresh == 1 or not known or alpha != self.alpha:
-            self.photo, self.results = content, dict(results)
+        past = self._content
+        if not self.strength or past is None or past.shape != content.shape:
+            self._content, filtered = content, dict(results)
         else:
-            share = self._share(content)
-            self.photo = torch.lerp(self.photo, content, share)
-            self.results = {
-                name: torch.lerp(self.results[name], value, share)
+            weight = self._weight(content, past)
+            self._content = torch.lerp(past, content, weight)
+            filtered = {
+                name: torch.lerp(self._results[name], value, weight)
                 for name, value in results.items()
             }
-        self.alpha = alpha
-        return dict(self.results)
+        self._results = dict(filtered)
+        return filtered
 
-    def _share(self, content: Tensor) -> Tensor:
-        """How much of the new frame is taken, `(1, 1, H, W)`."""
-        change = F.avg_pool2d(content - self.photo, CELL, ceil_mode=True, count_include_pad=False)
-        change = F.max_pool2d(change.abs().amax(dim=1, keepdim=True), REACH, 1, REACH // 2)
-        share = ((change - STILL) / (MOVING - STILL)).clamp(self.fresh, 1)
-        return F.interpolate(share, content.shape[-2:], mode="bilinear", align_corners=False)
+    def _weight(self, content: Tensor, past: Tensor) -> Tensor:
+        """Weight of the new frame, `(1, 1, H, W)`."""
+        change = F.avg_pool2d(content - past, CELL, ceil_mode=True, count_include_pad=False)
+        change = F.max_pool2d(change.abs().amax(dim=1, keepdim=True), DILATION, 1, DILATION // 2)
+        weight = ((change - STILL) / (MOVING - STILL)).clamp(1 - self.strength, 1)
+        return F.interpolate(weight, content.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,130 +1,188 @@
-"""Videos through a network: decoding, painting and encoding overlap, in constant memory."""
+"""Videos through a network: decoding, stylizing and encoding overlap, in constant memory."""
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias, Unpack
 
 import av
 import numpy as np
+import torch
+from torch import Tensor
 
 from duostyle.inference.alpha import Alpha, AlphaCurve
-from duostyle.inference.frames import FramePainter
-from duostyle.inference.masks import Matte, mask_frames
+from duostyle.inference.masks import MaskSource, video_masks
+from duostyle.inference.options import DEFAULTS, StylizeKeywords, StylizeOptions
 from duostyle.inference.progress import Progress
-from duostyle.io.frames_out import Writer, open_writer
+from duostyle.inference.render import Output, Renderer, Result
 from duostyle.io.images import PictureError
-from duostyle.io.pipeline import Ahead, Behind
+from duostyle.io.pipeline import BackgroundWriter, Prefetcher
+from duostyle.io.pixels import frames_to_tensor, tensor_to_frames
 from duostyle.io.video import Frame, VideoReader
-from duostyle.io.video_out import Encoding
+from duostyle.io.video_writer import Encoding, FrameWriter, open_writer
 from duostyle.models import Painter
 from duostyle.signals import StopSignal
 
-Item = Frame | av.Packet
-STEADY = 0.9  # by default
+Item: TypeAlias = Frame | av.Packet
 
 
 @dataclass
 class VideoReport:
-    """What became of a video."""
+    """What was done to a video."""
 
     frames: int = 0
     seconds: float = 0.0
-    damaged: int = 0
+    damaged: int = 0  # frames that were replaced by the last good one
     stopped: int = 0  # number of the signal that ended it early
-    notes: list[str] = field(default_factory=list)
-    busy: dict[str, float] = field(default_factory=dict)  # seconds by stage
+    notes: list[str] = field(default_factory=list)  # what the user should know, one line each
+    busy: dict[str, float] = field(default_factory=dict)  # seconds by stage; stages overlap
 
 
 def stylize_video(
     network: Painter,
-    source: Path,
-    output: Path,
+    source: str | Path,
+    output: str | Path,
     alpha: Alpha = 0.0,
-    mask: Matte | None = None,
-    **options: object,
+    mask: MaskSource | str | Path | None = None,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    encoding: Encoding | None = None,
+    options: StylizeOptions = DEFAULTS,
+    **keywords: Unpack[StylizeKeywords],
 ) -> VideoReport:
-    """Stylize a video file into another: `.mp4`, `.mkv`, `.gif`, `frames/%05d.png`, ...
+    """Stylize a video file into another: `.mp4`, `.mkv`, `.gif`, `frames/%05d.png` and others.
 
-    `alpha`: a number in [0, 1] or an `AlphaCurve`; `options`: `start`, `duration` (seconds),
-    `encoding`, `batch` (frames at once, None: what is fast), `steady` (share of the frame before in
-    what is still, 0 to below 1), and those of `stylize`.
-    Raises PictureError where a file cannot be read or written, ValueError where an option is off.
+    `alpha`: a number in [0, 1] or an `AlphaCurve`; `mask`: see `MaskSource`; `start`, `duration`:
+    the part to stylize, in seconds; `encoding`: codec and quality; `options`, or its fields as
+    keywords: see `StylizeOptions`.
+    Raises PictureError if a file cannot be read or written, ValueError for a wrong alpha or option,
+    NotFinite if a result is not finite.
     """
-    return paint_video(network, source, {"stylized": (output, alpha)}, mask, **options)
+    source_mask = MaskSource(Path(mask)) if isinstance(mask, str | Path) else mask
+    return paint_video(
+        network,
+        Path(source),
+        {Result(alpha): Path(output)},
+        source_mask,
+        start=start,
+        duration=duration,
+        encoding=encoding,
+        options=replace(options, **keywords),
+    )
 
 
 def paint_video(
     network: Painter,
     source: Path,
-    results: Mapping[str, tuple[Path, Alpha]],
-    mask: Matte | None = None,
+    outputs: Mapping[Result, Path],
+    mask: MaskSource | None = None,
     *,
     start: float = 0.0,
     duration: float | None = None,
     encoding: Encoding | None = None,
-    batch: int | None = None,
-    steady: float = STEADY,
-    **options: object,
+    options: StylizeOptions = DEFAULTS,
 ) -> VideoReport:
-    """Stylize a video into several at once; `results`: file and alpha by name.
+    """Stylize a video into one or several files at once; arguments as of `stylize_video`.
 
-    The names `foreground`, `background` and `mask` stand for the branch images and the mask.
-    The rest as of `stylize_video`. After Ctrl-C or SIGTERM the files hold what was done until then;
-    before the first frame is painted they raise Stopped, a KeyboardInterrupt, at once.
+    After Ctrl-C or SIGTERM the files hold what was done until then. Before the first frame is
+    stylized, these signals raise Stopped, a KeyboardInterrupt, at once.
     """
     report = VideoReport()
     began = time.perf_counter()
-    with StopSignal(begun=False) as stop, ExitStack() as stack:
-        reader = stack.enter_context(VideoReader(source, start, duration))
-        mattes = mask_frames(mask, reader, report.notes) if mask else None
-        writers = [
-            open_writer(
-                path, reader, encoding or Encoding(), stack, reader.has_alpha and name != "mask"
-            )
-            for name, (path, _) in results.items()
-        ]
-        report.notes += unswept(reader, [alpha for _, alpha in results.values()])
-        painter = FramePainter(network, results, reader, mattes, steady, options)
-        _run(reader, painter, writers, batch or network.at_once, report, stop)
-        if not report.frames:
-            raise PictureError(f"{source}: stopped before the first frame; nothing is written")
-        for writer in writers:
-            writer.close()
-            report.notes += [note for note in writer.notes if note not in report.notes]
-        report.damaged = reader.damaged
-        if reader.cut_short:
-            report.notes.append("the file ends in the middle: painted up to there")
+    try:
+        with StopSignal(begun=False) as stop, ExitStack() as stack:
+            reader = stack.enter_context(VideoReader(source, start, duration))
+            masks = video_masks(mask, reader, report.notes) if mask else None
+            writers = [
+                open_writer(
+                    path,
+                    reader.format,
+                    encoding or Encoding(),
+                    stack,
+                    reader,
+                    reader.has_alpha and result.output != Output.MASK,
+                )
+                for result, path in outputs.items()
+            ]
+            report.notes += _length_notes(reader, [result.alpha for result in outputs])
+            renderer = _FrameRenderer(network, outputs, options, reader, masks)
+            _run(reader, renderer, writers, options.batch or network.at_once, report, stop)
+            if not report.frames:
+                raise PictureError(f"{source}: stopped before the first frame; nothing is written")
+            for writer in writers:
+                writer.close()
+                report.notes += [note for note in writer.notes if note not in report.notes]
+            report.damaged = reader.damaged
+            if reader.cut_short:
+                report.notes.append("the file ends in the middle: stylized up to there")
+    except av.FFmpegError as error:
+        raise PictureError(f"{source}: {error.strerror or error}") from error
     report.seconds = time.perf_counter() - began
     return report
 
 
-def unswept(reader: VideoReader, alphas: Sequence[Alpha]) -> list[str]:
-    """A word on curves over the whole of a video that does not say how long it is."""
+def _length_notes(reader: VideoReader, alphas: Sequence[Alpha]) -> list[str]:
+    """A note if an alpha follows the length of a video whose length is unknown."""
     relative = any(isinstance(alpha, AlphaCurve) and alpha.relative for alpha in alphas)
     if relative and reader.end == math.inf:
-        return ["does not say its length, so alpha stays: use --alpha-keys or --duration"]
+        return ["does not state its length, so alpha stays: use --alpha-keys or --duration"]
     return []
+
+
+class _FrameRenderer:
+    """Frames to stylized frames, one list for each result."""
+
+    def __init__(
+        self,
+        network: Painter,
+        results: Iterable[Result],
+        options: StylizeOptions,
+        reader: VideoReader,
+        masks: Iterator[Tensor] | None,
+    ) -> None:
+        self.results, self.reader, self.masks = list(results), reader, masks
+        self.device = network.device
+        self.render = Renderer(network, self.results, options, temporal=True)
+        self.busy = 0.0  # seconds
+
+    def __call__(self, frames: Sequence[Frame]) -> list[list[np.ndarray]]:
+        if not frames:
+            return [[] for _ in self.results]
+        began = time.perf_counter()
+        content = frames_to_tensor([frame.pixels for frame in frames], self.device)
+        mask = torch.cat([next(self.masks) for _ in frames]) if self.masks else None
+        times = [float(frame.pts * self.reader.time_base) for frame in frames]
+        length = self.reader.end - self.reader.start
+        stylized = {
+            result: tensor_to_frames(pixels)
+            for result, pixels in self.render(content, mask, times, length)
+        }
+        self.busy += time.perf_counter() - began
+        return [stylized[result] for result in self.results]
 
 
 def _run(
     reader: VideoReader,
-    painter: FramePainter,
-    writers: Sequence[Writer],
+    renderer: _FrameRenderer,
+    writers: Sequence[FrameWriter],
     batch: int,
     report: VideoReport,
     stop: StopSignal,
 ) -> None:
-    """Everything from the reader through the painter to the writers, or until a signal."""
-    behind = Behind(lambda work: _write(writers, work))
-    ahead = Ahead(reader)
+    """Read, stylize and write until the video ends or a signal comes."""
+    background = BackgroundWriter[tuple[list[Item], list[list[np.ndarray]]]](
+        lambda work: _write(writers, *work)
+    )
+    prefetcher = Prefetcher[Item](reader)
     progress = Progress(reader.path.name, reader.frame_count)
     try:
-        for items in _batches(ahead, batch):
+        for items in _batches(prefetcher, batch):
             frames = [item for item in items if isinstance(item, Frame)]
-            behind.put((items, painter(frames)))
+            background.put((items, renderer(frames)))
             stop.begun |= bool(frames)
             report.frames += len(frames)
             progress.update(len(frames))
@@ -132,32 +190,36 @@ def _run(
                 break
     finally:
         progress.close()
-        ahead.close()
-        behind.close()
+        prefetcher.close()
+        background.close()
     report.stopped = stop.number
-    report.busy = {"decode": ahead.busy, "paint": painter.busy, "encode": behind.busy}
+    report.busy = {"decode": prefetcher.busy, "paint": renderer.busy, "encode": background.busy}
 
 
-def _batches(items: Ahead[Item], size: int) -> Iterator[list[Item]]:
-    """Items in order, cut after every `size` frames."""
-    waiting: list[Item] = []
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Group items in order; a group ends with its `size`-th frame."""
+    group: list[Item] = []
     frames = 0
     for item in items:
-        waiting.append(item)
+        group.append(item)
         frames += isinstance(item, Frame)
         if frames == size:
-            yield waiting
-            waiting, frames = [], 0
-    if waiting:
-        yield waiting
+            yield group
+            group, frames = [], 0
+    if group:
+        yield group
 
 
-def _write(writers: Sequence[Writer], work: tuple[list[Item], list[list[np.ndarray]]]) -> None:
-    items, painted = work
-    for writer, pictures in zip(writers, painted, strict=True):
-        following = iter(pictures)
+def _write(
+    writers: Sequence[FrameWriter],
+    items: Sequence[Item],
+    stylized: Sequence[Sequence[np.ndarray]],
+) -> None:
+    """Write frames and packets in the order of the source; `stylized`: by writer and frame."""
+    for writer, pictures in zip(writers, stylized, strict=True):
+        remaining = iter(pictures)
         for item in items:
             if isinstance(item, Frame):
-                writer.frame(item._replace(pixels=next(following)))
+                writer.write_frame(item._replace(pixels=next(remaining)))
             else:
-                writer.packet(item)
+                writer.write_packet(item)

@@ -1,25 +1,33 @@
-"""The pixel contract: files of any kind in, RGB float32 `(3, H, W)` in [0, 1], and out again."""
+"""Picture files: read as RGB float32 `(3, H, W)` in [0, 1], and written again with their metadata.
 
-import hashlib
+The conversions of `duostyle.io.pixels` and `sha256` can be imported from here too.
+"""
+
 import io
 import os
 import re
+import struct
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from duostyle import files as atomic
-from duostyle.io.exif import describe
+from duostyle import files
+from duostyle.files import sha256
 from duostyle.io.opening import PICTURE_SUFFIXES, PictureError, open_picture
+from duostyle.io.pixels import (
+    long_side,
+    pil_to_tensor,
+    resize,
+    short_side,
+    tensor_to_pil,
+)
 from duostyle.io.profiles import to_srgb
 
 __all__ = [
@@ -28,17 +36,17 @@ __all__ = [
     "Picture",
     "PictureError",
     "decode",
-    "in_order",
     "list_pictures",
     "long_side",
-    "matte",
+    "natural_order",
+    "note_further_pictures",
+    "picture_to_mask",
     "pil_to_tensor",
     "read_mask",
     "read_picture",
     "read_style",
     "resize",
     "save_image",
-    "say_first_alone",
     "sha256",
     "short_side",
     "tensor_to_pil",
@@ -48,39 +56,45 @@ __all__ = [
 
 WRITABLE = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 OPAQUE_ONLY = {".jpg", ".jpeg"}
+# EXIF that describes the photograph and not its file: description, make, model, resolution,
+# software, date, artist, copyright; and the blocks of the exposure and of the location.
+EXIF_TAGS = (0x10E, 0x10F, 0x110, 0x11A, 0x11B, 0x128, 0x131, 0x132, 0x13B, 0x8298)
+EXIF_BLOCKS = (0x8769, 0x8825)
+MAX_EXIF = 65_000  # bytes; JPEG holds no more
 
 
 @dataclass
 class Picture:
-    """A decoded file: its pixels and what has to be carried over to the painted one."""
+    """The pixels of a picture file, and what a stylized copy keeps of it."""
 
     pixels: Tensor  # (3, H, W) RGB in [0, 1], upright
     transparency: Image.Image | None = None  # mode L, at the picture's size
     icc_profile: bytes | None = None
     exif: bytes | None = None
-    count: int = 1  # pictures in the file, of which this is the first
+    count: int = 1  # pictures in the file; this is the first one
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a picture; EXIF orientation applied, 16-bit, CMYK, palette, grey accepted, as sRGB.
+    """Read a picture file of any kind as sRGB, upright.
 
-    Raises PictureError where the file is missing, damaged, no picture or too large.
+    EXIF orientation is applied; 16 bits, CMYK, palettes and grey are converted.
+    Raises PictureError if the file is missing, damaged, not a picture, or too large.
     """
     with open_picture(path) as image:
         return decode(image)
 
 
-def say_first_alone(path: Path, picture: Picture) -> None:
-    """Say on stderr that a file holds more pictures than the one that was read."""
+def note_further_pictures(path: Path, picture: Picture) -> None:
+    """Print a note on stderr if a file holds more pictures than the first one, which is read."""
     if picture.count > 1:
-        note = f"{path}: holds {picture.count} pictures; the first one alone is taken"
-        tqdm.write(atomic.printable(note), file=sys.stderr)
+        note = f"{path}: holds {picture.count} pictures; only the first one is used"
+        tqdm.write(files.printable(note), file=sys.stderr)
 
 
 def decode(image: Image.Image) -> Picture:
-    """The pixels and the metadata of a Pillow image of any mode.
+    """Convert a Pillow image of any mode.
 
-    Raises ValueError where a float image holds values that are no numbers.
+    Raises ValueError for a float image with values that are not finite.
     """
     upright = ImageOps.exif_transpose(image)
     transparency = None
@@ -88,31 +102,33 @@ def decode(image: Image.Image) -> Picture:
         transparency = upright.convert("RGBA").getchannel("A")
     rgb, profile = to_srgb(upright, image.info.get("icc_profile"))
     count = image.info.get("pictures", 1)
-    return Picture(pil_to_tensor(rgb), transparency, profile, describe(image.getexif()), count)
+    return Picture(pil_to_tensor(rgb), transparency, profile, _kept_exif(image.getexif()), count)
 
 
-def pil_to_tensor(image: Image.Image) -> Tensor:
-    """An RGB image as `(3, H, W)` float32 in [0, 1], or an L image as `(1, H, W)`."""
-    array = np.array(image)
-    array = array[..., None] if array.ndim == 2 else array
-    return torch.from_numpy(array).permute(2, 0, 1).float().div(255)
-
-
-def tensor_to_pil(pixels: Tensor) -> Image.Image:
-    """`(3, H, W)` or `(1, H, W)` in [0, 1] as an 8-bit RGB or L image."""
-    array = (pixels.detach().float().clamp(0, 1) * 255).round().to("cpu", torch.uint8)
-    array = array.permute(1, 2, 0).numpy()
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+def _kept_exif(exif: Image.Exif) -> bytes | None:
+    """The tags that describe the photograph; None if they are damaged or too long."""
+    kept = Image.Exif()
+    for tag in EXIF_TAGS:
+        if tag in exif:
+            kept[tag] = exif[tag]
+    for block in EXIF_BLOCKS:
+        if values := exif.get_ifd(block):
+            kept.get_ifd(block).update(values)
+    try:
+        raw = kept.tobytes() if len(kept) or any(map(kept.get_ifd, EXIF_BLOCKS)) else None
+    except (TypeError, ValueError, OverflowError, struct.error):
+        return None
+    return raw if raw and len(raw) <= MAX_EXIF else None
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write JPEG, PNG, WebP or TIFF by the name's suffix, whole or not at all.
+    """Write JPEG, PNG, WebP or TIFF by the suffix, atomically.
 
-    Raises PictureError where the suffix or the place does not allow it.
+    Raises PictureError for another suffix, or if the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in WRITABLE:
-        raise PictureError(f"{path}: write .jpg, .png, .webp or .tif")
+        raise PictureError(f"{path}: unknown suffix; write .jpg, .png, .webp or .tif")
     image = tensor_to_pil(picture.pixels)
     if picture.transparency is not None:
         if suffix in OPAQUE_ONLY:
@@ -121,9 +137,11 @@ def write_picture(path: Path, picture: Picture) -> None:
             )
         else:
             image.putalpha(picture.transparency)
-    options = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
+    options: dict[str, Any] = {}
+    if suffix in (".jpg", ".jpeg", ".webp"):
+        options["quality"] = 95
     if suffix in OPAQUE_ONLY:
-        options["subsampling"] = 0  # painted edges are coloured edges
+        options["subsampling"] = 0  # edges between saturated colours stay sharp
     if picture.icc_profile:
         options["icc_profile"] = picture.icc_profile
     if picture.exif:
@@ -131,106 +149,83 @@ def write_picture(path: Path, picture: Picture) -> None:
     save_image(path, image, **options)
 
 
-def save_image(path: Path, image: Image.Image, **options: object) -> None:
-    """Write a Pillow image in the format of the name's suffix, whole or not at all.
+def save_image(path: Path, image: Image.Image, **options: Any) -> None:
+    """Write a Pillow image in the format of the suffix, atomically.
 
-    It is encoded in memory: Pillow's encoders do not notice a full disk. `options`: of that
-    format. Raises PictureError where the place does not allow it.
+    It is encoded in memory, because Pillow's encoders do not notice a full disk. `options`: of
+    Pillow's encoder. Raises PictureError if it cannot be encoded or written.
     """
     encoded = io.BytesIO()
     try:
         image.save(encoded, format=Image.registered_extensions()[path.suffix.lower()], **options)
-    except (OSError, ValueError) as error:  # sides beyond what the format can say
+    except (OSError, ValueError) as error:  # sides longer than the format allows
         raise PictureError(f"{path}: cannot be encoded ({error}); try another format") from error
     try:
-        atomic.write_whole(path, encoded.getbuffer())
-    except atomic.WriteError as error:
+        files.write_whole(path, encoded.getbuffer())
+    except files.WriteError as error:
         raise PictureError(str(error)) from error
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """As `files.whole_file`; raises PictureError where the file cannot be written."""
+    """As `duostyle.files.whole_file`, but raises PictureError if the file cannot be written."""
     try:
-        with atomic.whole_file(path) as part:
+        with files.whole_file(path) as part:
             yield part
-    except atomic.WriteError as error:
+    except files.WriteError as error:
         raise PictureError(str(error)) from error
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
-    """A matte as `(1, 1, H, W)` in [0, 1], enlarged or reduced to `size` = (H, W).
+    """Read a mask as `(1, 1, H, W)` in [0, 1], resized to `size` = (H, W).
 
-    White is foreground; see `matte`. Raises PictureError where the file cannot be read.
+    White is foreground; see `picture_to_mask`. Raises PictureError if the file cannot be read.
     """
     picture = read_picture(path)
-    say_first_alone(path, picture)
-    return matte(picture, size)
+    note_further_pictures(path, picture)
+    return picture_to_mask(picture, size)
 
 
-def matte(picture: Picture, size: tuple[int, int]) -> Tensor:
-    """`(1, 1, H, W)` in [0, 1] from a cut-out's transparency, else from how white it is."""
-    cut_out = picture.transparency is not None and picture.transparency.getextrema()[0] < 255
-    if cut_out:
-        return resize(pil_to_tensor(picture.transparency)[None], size)
+def picture_to_mask(picture: Picture, size: tuple[int, int]) -> Tensor:
+    """Convert a picture to a mask `(1, 1, H, W)` in [0, 1] of `size` = (H, W).
+
+    The mask is the transparency of a picture with transparent pixels, else the mean of RGB.
+    """
+    transparency = picture.transparency
+    if transparency is not None and pil_to_tensor(transparency).min() < 1:
+        return resize(pil_to_tensor(transparency)[None], size)
     return resize(picture.pixels.mean(dim=0)[None, None], size)
 
 
-def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Antialiased bilinear resize of `(B, C, H, W)` to `size` = (H, W), or no-op."""
-    if tuple(pictures.shape[-2:]) == tuple(size):
-        return pictures
-    return F.interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=True)
-
-
-def short_side(size: tuple[int, int], short: int) -> tuple[int, int]:
-    """`size` scaled so that its short side is `short` pixels."""
-    return _scaled(size, short / min(size))
-
-
-def long_side(size: tuple[int, int], long: int) -> tuple[int, int]:
-    """`size` scaled so that its long side is `long` pixels."""
-    return _scaled(size, long / max(size))
-
-
-def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
-
-
 def read_style(path: Path, short: int) -> Tensor:
-    """A style image as `(1, 3, H, W)`, its short side at `short` pixels."""
+    """Read a style image as `(1, 3, H, W)`, its short side resized to `short` pixels."""
     picture = read_picture(path)
-    say_first_alone(path, picture)
+    note_further_pictures(path, picture)
     pixels = picture.pixels[None]
-    return resize(pixels, short_side(tuple(pixels.shape[-2:]), short))
+    return resize(pixels, short_side((pixels.shape[-2], pixels.shape[-1]), short))
 
 
 def list_pictures(folder: Path, suffixes: set[str] = PICTURE_SUFFIXES) -> list[Path]:
-    """Every picture in a folder, flat or nested, linked folders too, sorted by name."""
+    """List the pictures in a folder and its subfolders, symbolic links included, by name."""
     found: list[Path] = []
-    seen: set[tuple[int, int]] = set()  # folders, so that links in a circle end
-    for name, folders, files in os.walk(folder, followlinks=True):
+    visited: set[tuple[int, int]] = set()  # folders, so that circular links end
+    for name, folders, names in os.walk(folder, followlinks=True):
         status = Path(name).stat()
-        if (status.st_dev, status.st_ino) in seen:
+        if (status.st_dev, status.st_ino) in visited:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         folders.sort()
-        paths = (Path(name, file) for file in files if not file.startswith("."))
+        paths = (Path(name, file) for file in names if not file.startswith("."))
         found += (path for path in paths if path.suffix.lower() in suffixes and path.is_file())
     return sorted(found)
 
 
-def in_order(files: Iterable[Path]) -> list[Path]:
-    """Files by their numbers: 2.png before 10.png."""
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort by the numbers in the names: 2.png before 10.png."""
 
     def key(path: Path) -> list[tuple[int, str]]:
         parts = re.split(r"(\d+)", str(path))
         return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
-    return sorted(files, key=key)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sorted(paths, key=key)

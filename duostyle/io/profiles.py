@@ -1,4 +1,4 @@
-"""Pillow images of any mode and colour space as 8-bit sRGB, which the networks know."""
+"""Conversion of Pillow images of any mode and colour space to 8-bit sRGB."""
 
 import io
 from functools import lru_cache
@@ -8,15 +8,15 @@ from PIL import Image, ImageCms
 
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 GREY_MODES, CMYK_MODES = ("1", "L", "LA", "La"), ("CMYK",)
-SRGB_TOLERANCE = 2  # of 255, by which a profile that is as good as sRGB may differ
-GRID = 6  # samples of each channel
+SRGB_TOLERANCE = 2  # of 255; a profile within it counts as sRGB
+GRID = 6  # samples of each channel for that test
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
-    """An 8-bit RGB image in sRGB, and the profile where it still describes it.
+    """Convert to an 8-bit RGB image in sRGB; returns it with the profile if that still applies.
 
-    `profile`: ICC, as embedded; a damaged one, or one of another kind of colours, is left out.
-    Raises ValueError where a float picture holds values that are no numbers.
+    `profile`: embedded ICC profile; a damaged one, or one of another colour model, is ignored.
+    Raises ValueError for a float image with values that are not finite.
     """
     if image.mode in DEEP_MODES:
         return _deep_to_rgb(image), None
@@ -33,13 +33,13 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, byt
 
 
 def _kind(image: Image.Image) -> str:
-    """The ICC colour space that a profile of this image has to describe."""
+    """The ICC colour space that a profile of this image must have."""
     return "CMYK" if image.mode in CMYK_MODES else "GRAY" if image.mode in GREY_MODES else "RGB"
 
 
 @lru_cache(maxsize=8)
 def _space(profile: bytes) -> str:
-    """The colour space that a profile describes; empty for a damaged one."""
+    """The colour space of a profile; empty for a damaged one."""
     try:
         return ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
     except (ImageCms.PyCMSError, OSError, ValueError):
@@ -48,7 +48,7 @@ def _space(profile: bytes) -> str:
 
 @lru_cache(maxsize=8)
 def is_srgb(profile: bytes) -> bool:
-    """Whether a readable RGB profile shows every colour as sRGB does."""
+    """Whether an RGB profile maps every colour as sRGB does, within a tolerance."""
     steps = np.linspace(0, 255, GRID).round().astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(GRID, -1, 3)
     try:
@@ -60,17 +60,22 @@ def is_srgb(profile: bytes) -> bool:
 
 def _convert(image: Image.Image, profile: bytes) -> Image.Image:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    return ImageCms.profileToProfile(
+    converted = ImageCms.profileToProfile(
         image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
     )
+    assert converted is not None  # it is None for conversions in place only
+    return converted
 
 
 def _deep_to_rgb(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or floats. 16 bits span 0..65535, floats 0..1 or what they reach."""
+    """Convert grey of 16 or 32 bits or floats.
+
+    Integers are scaled from 0..65535 and floats from 0..1, or from 0 to their maximum if larger.
+    """
     values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all():
-        raise ValueError("it holds values that are no numbers; save it with 8 or 16 bits")
-    most = float(values.max(initial=0))
-    usual = 1.0 if image.mode == "F" else 65535.0
-    scaled = values / max(most, usual) * 255
+        raise ValueError("it holds values that are not finite; save it with 8 or 16 bits")
+    largest = float(values.max(initial=0))
+    white = 1.0 if image.mode == "F" else 65535.0
+    scaled = values / max(largest, white) * 255
     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in rows, a caption under each."""
+"""Contact sheets: rows of pictures with a caption under each."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ Cell = tuple[str, Image.Image]
 
 
 def contact_sheet(rows: Sequence[Sequence[Cell]], height: int, width: int = 1600) -> Image.Image:
-    """Rows of (caption, picture), every picture `height` pixels high.
+    """Lay out rows of (caption, picture), every picture `height` pixels high.
 
-    A row that would be wider than `width` pixels is made lower instead.
+    A row that would be wider than `width` pixels is scaled down to fit.
     """
     font = ImageFont.load_default(size=16)
     scaled = [_fit(row, height, width) for row in rows]
@@ -31,8 +31,8 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], height: int, width: int = 1600
     return sheet
 
 
-def _shortened(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """Return the caption, or as much of it as fits into `width` pixels."""
+def _shortened(caption: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Truncate a caption to `width` pixels."""
     text = caption
     while font.getlength(text) > width and caption:
         caption = caption[:-1]
@@ -41,7 +41,7 @@ def _shortened(caption: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 
 def _fit(row: Sequence[Cell], height: int, width: int) -> list[Cell]:
-    """The row's pictures, all of one height."""
+    """Scale a row's pictures to one height."""
     room = width - MARGIN * (len(row) + 1)
     whole = sum(image.width / image.height for _, image in row)
     height = max(min(height, int(room / whole)), 1)

@@ -1,4 +1,4 @@
-"""What accompanies a video: sound and subtitles, copied where the new file allows."""
+"""Audio and subtitle streams of a video: copied, or converted if the new container needs it."""
 
 import io
 from collections.abc import Iterable
@@ -7,17 +7,18 @@ from typing import Protocol
 
 import av
 
-# What every browser plays; the rest is re-encoded where the file is meant for all of them.
-EVERYWHERE = {"mp4": ("aac", "mp3", "opus", "flac")}
+# Audio codecs that every browser plays in a container; others are re-encoded.
+WEB_AUDIO = {"mp4": ("aac", "mp3", "opus", "flac")}
+# The codec that subtitles are converted to, by container.
 SUBTITLES = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
-# By number of channels: FFmpeg's default, where the file does not say, and others to choose from.
+# By number of channels: FFmpeg's default, for files that do not name a layout, then alternatives.
 LAYOUTS = {
     1: ("mono",), 2: ("stereo",), 3: ("2.1", "3.0"), 4: ("4.0", "quad"), 5: ("5.0", "5.0(side)"),
     6: ("5.1", "5.1(side)"), 7: ("6.1",), 8: ("7.1",),
 }  # fmt: skip
-# What encoders and players have a number for, instead of the same channels under other names.
-USUAL = {"quad(side)": "quad", "5.0(side)": "5.0", "5.1(side)": "5.1"}
-# What FFmpeg's encoders of subtitles derive a stream's own header from.
+# Layouts that encoders and players support, for the same channels under other names.
+EQUIVALENT_LAYOUTS = {"quad(side)": "quad", "5.0(side)": "5.0", "5.1(side)": "5.1"}
+# FFmpeg's subtitle encoders derive a stream's header from it.
 ASS_HEADER = b"""[Script Info]
 ScriptType: v4.00+
 
@@ -30,48 +31,48 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 
-class Track(Protocol):
-    """Takes a stream's packets, an empty one after the last."""
+class StreamWriter(Protocol):
+    """Writes the packets of one stream into a container."""
 
-    def take(self, packet: av.Packet, shift: int) -> None:
-        """`shift`: how much earlier than in the source, in the packet's time base."""
+    def write(self, packet: av.Packet, shift: int) -> None:
+        """Write a packet (an empty one after the last), `shift` ticks of its time base earlier."""
 
     def finish(self) -> None:
-        """No more."""
+        """Write what is buffered."""
 
 
-def open_track(
+def open_stream(
     container: av.container.OutputContainer, stream: av.stream.Stream
-) -> tuple[Track | None, str]:
-    """Where a stream's packets go in a new file, and what has to be said of it.
+) -> tuple[StreamWriter | None, str]:
+    """Add a stream like `stream` to a container; returns its writer and a note for the user.
 
-    None where it cannot be in that file.
+    The writer is None if the container cannot hold the stream. The note is empty for a plain copy.
     """
     kind, codec = container.format.name, stream.codec_context and stream.codec_context.codec
     name = codec.canonical_name if codec else "unknown"
     left_out = f"{stream.type} stream {stream.index} ({name}) cannot be in {kind}: left out"
-    sound = stream.type == "audio"
-    if sound and codec and not stream.codec_context.layout.nb_channels:
+    is_audio = stream.type == "audio"
+    if is_audio and codec and not stream.codec_context.layout.nb_channels:
         return None, f"audio stream {stream.index} ({name}) has no sound in it: left out"
-    if (not sound or name in EVERYWHERE.get(kind, (name,))) and _may_copy(container, stream):
+    if (not is_audio or name in WEB_AUDIO.get(kind, (name,))) and _can_copy(container, stream):
         copy = container.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
-        return Copy(container, copy), ""
-    if codec and sound:
+        return StreamCopier(container, copy), ""
+    if codec and is_audio:
         encoder = container.default_audio_codec
         layout = _encodable_layout(encoder, stream)
         if not layout:
             return None, left_out
-        known = name in EVERYWHERE.get(kind, (name,))
-        why = f"{name} cannot be in {kind}" if known else f"not every browser plays {name}"
-        said = f"{why}: its sound is encoded as {encoder}"
+        playable = name in WEB_AUDIO.get(kind, (name,))
+        reason = f"{name} cannot be in {kind}" if playable else f"not every browser plays {name}"
+        note = f"{reason}: its sound is encoded as {encoder}"
         if channels_of(layout) < stream.codec_context.layout.nb_channels:
-            said += f" in {layout}"
-        return Sound(container, stream, encoder, layout), said
-    if name in TEXTS and kind in SUBTITLES:
-        said = f"{name} cannot be in {kind}: subtitles are written as {SUBTITLES[kind]}"
-        return Text(container, stream, name, SUBTITLES[kind]), said
+            note += f" in {layout}"
+        return AudioTranscoder(container, stream, encoder, layout), note
+    if name in TEXT_OF_CODEC and kind in SUBTITLES:
+        note = f"{name} cannot be in {kind}: subtitles are written as {SUBTITLES[kind]}"
+        return SubtitleConverter(container, stream, name, SUBTITLES[kind]), note
     return None, left_out
 
 
@@ -80,8 +81,11 @@ def channels_of(layout: str) -> int:
     return av.AudioLayout(layout).nb_channels
 
 
-def _may_copy(container: av.container.OutputContainer, stream: av.stream.Stream) -> bool:
-    """Whether a file of that kind begins with such a stream; tried, for lists promise more."""
+def _can_copy(container: av.container.OutputContainer, stream: av.stream.Stream) -> bool:
+    """Whether a container of that kind takes such a stream.
+
+    A trial header is written too: `supported_codecs` lists codecs that the container refuses.
+    """
     if not stream.codec_context:
         return False
     if stream.codec_context.codec.canonical_name not in container.supported_codecs:
@@ -96,7 +100,7 @@ def _may_copy(container: av.container.OutputContainer, stream: av.stream.Stream)
 
 
 def known_layout(layout: av.AudioLayout) -> str:
-    """A layout's name; where it only counts its channels, FFmpeg's default for so many."""
+    """A layout's name; FFmpeg's default for its number of channels if it has none."""
     count = layout.nb_channels
     if layout.name == f"{count} channels":
         return LAYOUTS.get(count, (layout.name,))[0]
@@ -109,10 +113,10 @@ def _encoding_rate(encoder: str, source: av.AudioStream) -> int:
 
 
 def _encodable_layout(encoder: str, source: av.AudioStream) -> str:
-    """The first layout that an encoder takes: the source's, others of as many channels, stereo."""
+    """The first layout that an encoder accepts: the source's, a similar one, or stereo."""
     count = source.codec_context.layout.nb_channels
     own = known_layout(source.codec_context.layout)
-    for layout in (USUAL.get(own, own), own, *LAYOUTS.get(count, ()), "stereo"):
+    for layout in (EQUIVALENT_LAYOUTS.get(own, own), own, *LAYOUTS.get(count, ()), "stereo"):
         trial = av.CodecContext.create(encoder, "w")
         try:
             trial.rate, trial.layout = _encoding_rate(encoder, source), layout
@@ -124,22 +128,23 @@ def _encodable_layout(encoder: str, source: av.AudioStream) -> str:
     return ""
 
 
-class Copy:
-    """A stream's packets as they are."""
+class StreamCopier:
+    """Copies the packets of a stream."""
 
     def __init__(self, container: av.container.OutputContainer, stream: av.stream.Stream) -> None:
         self.container, self.stream = container, stream
         self.last: int | None = None  # decoding time, in the packets' time base
 
-    def take(self, packet: av.Packet, shift: int) -> None:
+    def write(self, packet: av.Packet, shift: int) -> None:
         if not packet.size:
             return
-        copy = av.Packet(bytes(packet))  # others may write the packet into files of their own
+        copy = av.Packet(bytes(packet))  # the packet may be written into several files
         copy.time_base, copy.duration = packet.time_base, packet.duration
         copy.is_keyframe = packet.is_keyframe
         copy.pts = packet.pts - shift
         copy.dts = copy.pts if packet.dts is None else packet.dts - shift
-        if self.last is not None and copy.dts <= self.last:  # joined files overlap by a packet
+        # Joined recordings may overlap by a packet.
+        if self.last is not None and copy.dts <= self.last:
             copy.dts = self.last + max((packet.duration or 0) // 2, 1)
             copy.pts = max(copy.pts, copy.dts)
         self.last = copy.dts
@@ -149,11 +154,11 @@ class Copy:
         self.container.mux(copy)
 
     def finish(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""
 
 
-class Sound:
-    """A sound stream decoded and re-encoded, gaps filled with silence."""
+class AudioTranscoder:
+    """Decodes and encodes an audio stream; gaps become silence."""
 
     def __init__(
         self,
@@ -168,14 +173,14 @@ class Sound:
         self.stream.metadata.update(source.metadata)
         self.stream.disposition = source.disposition
         self.graph: av.filter.Graph | None = None
-        self.kind: tuple[str, str, int, Fraction] | None = None  # of what the graph takes
+        self.input: tuple[str, str, int, Fraction] | None = None  # what the graph is set up for
 
-    def take(self, packet: av.Packet, shift: int) -> None:
+    def write(self, packet: av.Packet, shift: int) -> None:
         for frame in _decoded(packet, shift):
-            kind = (frame.format.name, known_layout(frame.layout), frame.rate, frame.time_base)
-            if kind != self.kind:
+            given = (frame.format.name, known_layout(frame.layout), frame.rate, frame.time_base)
+            if self.graph is None or given != self.input:
                 self._drain(last=True)
-                self.graph, self.kind = self._resampler(*kind), kind
+                self.graph, self.input = self._resampler(*given), given
             self.graph.push(frame)
             self._drain()
 
@@ -186,7 +191,7 @@ class Sound:
     def _resampler(
         self, sample_format: str, layout: str, rate: int, time_base: Fraction
     ) -> av.filter.Graph:
-        """FFmpeg's `aresample`: from what is decoded to what is encoded, without gaps."""
+        """FFmpeg's `aresample` from the decoded to the encoded format, which fills gaps."""
         context = self.stream.codec_context
         if not context.is_open:
             context.open()
@@ -220,19 +225,19 @@ class Sound:
 
 
 def _decoded(packet: av.Packet, shift: int) -> Iterable[av.AudioFrame]:
-    """A packet's frames, `shift` earlier; decoded once, however many files take them."""
+    """A packet's frames, `shift` ticks earlier; decoded once even if several files take them."""
     if packet.opaque is None:
         try:
             frames = packet.decode()
         except av.FFmpegError:
-            frames = []  # a damaged packet is a moment of silence
+            frames = []  # a damaged packet becomes silence
         for frame in frames:
             frame.pts = None if frame.pts is None else frame.pts - shift
         packet.opaque = frames
     return packet.opaque
 
 
-def _plain(data: bytes) -> bytes:
+def _plain_text(data: bytes) -> bytes:
     return data
 
 
@@ -244,48 +249,52 @@ def _ass_text(data: bytes) -> bytes:
     return data.split(b",", 8)[-1].replace(b"\\N", b"\n")
 
 
-TEXTS = {
-    "subrip": _plain, "webvtt": _plain, "text": _plain, "mov_text": _timed_text, "ass": _ass_text,
+TEXT_OF_CODEC = {
+    "subrip": _plain_text, "webvtt": _plain_text, "text": _plain_text, "mov_text": _timed_text,
+    "ass": _ass_text,
 }  # fmt: skip
 
 
-class Text:
-    """Subtitles in another file's form; their words and starts stay.
+class SubtitleConverter:
+    """Converts text subtitles to another codec; text and start times are kept.
 
-    Timed text shows one line at a time: there a line ends where the next one starts.
+    Timed text (MP4) shows one line at a time: a line ends where the next one starts.
     """
 
     def __init__(
         self,
         container: av.container.OutputContainer,
         source: av.stream.Stream,
-        name: str,
-        wanted: str,
+        source_codec: str,
+        codec: str,
     ) -> None:
-        self.container, self.words, self.wanted = container, TEXTS[name], wanted
-        self.stream = container.add_stream(wanted)
+        self.container, self.text, self.codec = container, TEXT_OF_CODEC[source_codec], codec
+        self.stream = container.add_stream(codec)
         self.stream.metadata.update(source.metadata)
         self.stream.disposition = source.disposition
         self.stream.codec_context.subtitle_header = ASS_HEADER
         self.stream.codec_context.time_base = source.time_base
-        self.waiting: av.Packet | None = None  # until it is known when the next one starts
+        self.delayed: av.Packet | None = None  # until the start of the next one is known
 
-    def take(self, packet: av.Packet, shift: int) -> None:
-        words = self.words(bytes(packet)) if packet.size else b""
-        if not words:
-            return  # timed text says silence too
-        data = len(words).to_bytes(2, "big") + words if self.wanted == "mov_text" else words
-        again = av.Packet(data)
-        again.time_base, again.duration = packet.time_base, packet.duration
-        again.pts = again.dts = packet.pts - shift
-        again.stream = self.stream
-        if self.wanted == "mov_text":
-            again, self.waiting = self.waiting, again
-            if again and self.waiting.pts < again.pts + again.duration:
-                again.duration = max(self.waiting.pts - again.pts, 0)
-        if again:
-            self.container.mux(again)
+    def write(self, packet: av.Packet, shift: int) -> None:
+        text = self.text(bytes(packet)) if packet.size else b""
+        if not text:
+            return  # timed text has empty packets for pauses
+        data = len(text).to_bytes(2, "big") + text if self.codec == "mov_text" else text
+        converted = av.Packet(data)
+        converted.time_base, converted.duration = packet.time_base, packet.duration
+        converted.pts = converted.dts = packet.pts - shift
+        converted.stream = self.stream
+        if self.codec != "mov_text":
+            self.container.mux(converted)
+            return
+        if self.delayed:
+            end = self.delayed.pts + self.delayed.duration
+            if converted.pts < end:
+                self.delayed.duration = max(converted.pts - self.delayed.pts, 0)
+            self.container.mux(self.delayed)
+        self.delayed = converted
 
     def finish(self) -> None:
-        if self.waiting:
-            self.container.mux(self.waiting)
+        if self.delayed:
+            self.container.mux(self.delayed)

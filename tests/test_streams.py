@@ -1,4 +1,4 @@
-"""Odd recordings, made here: all of the picture comes out, whatever its sound and stamps are."""
+"""Unusual recordings: all frames are kept, whatever the sound and the timestamps are."""
 
 import io
 import struct
@@ -12,12 +12,19 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from duostyle.cli import paint as infer
-from duostyle.inference import Matte, VideoReport, stylize_video
+from duostyle.cli import paint as paint_command
+from duostyle.inference import (
+    MaskSource,
+    Result,
+    StylizeOptions,
+    VideoReport,
+    paint_video,
+    stylize_video,
+)
+from duostyle.inference.paths import is_video
+from duostyle.io.decoding import Orientation
 from duostyle.io.images import PictureError
-from duostyle.io.orientation import Orientation
-from duostyle.io.paths import is_video
-from duostyle.io.streams import Copy
+from duostyle.io.streams import StreamCopier
 from duostyle.io.video import Frame, VideoReader
 from tests.conftest import SHARED
 from tests.test_video import Unpainted, read, shown, sound_packets, stamps, with_subtitles
@@ -29,7 +36,7 @@ CASES = SHARED / "cases"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Callable[..., tuple[Path, VideoReport]]:
-    """A video through everything but a network; returns the file and the report."""
+    """Run a video through everything but a network; returns the file and the report."""
 
     def run(source: Path, name: str = "out.mp4", **options: object) -> tuple[Path, VideoReport]:
         out = tmp_path / name
@@ -165,7 +172,7 @@ def test_an_mp4_has_sound_that_browsers_play(copy, tmp_path: Path, codec: str) -
         assert bool(report.notes) == (kept == "aac")
 
 
-def test_a_track_that_is_announced_and_never_comes(copy, tmp_path: Path) -> None:
+def test_an_audio_stream_without_packets_is_left_out(copy, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "in.ts"), "w") as file:
         video = file.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
@@ -180,13 +187,13 @@ def test_a_track_that_is_announced_and_never_comes(copy, tmp_path: Path) -> None
     assert report.notes == ["audio stream 1 (aac) has no sound in it: left out"]
 
 
-def test_a_track_that_fails_does_not_cost_the_picture(copy, tmp_path: Path, monkeypatch) -> None:
+def test_a_stream_that_fails_is_left_out(copy, tmp_path: Path, monkeypatch) -> None:
     source = film(tmp_path / "in.mp4", sound="aac")
 
     def fail(*_: object) -> None:
         raise av.error.InvalidDataError(1094995529, "Invalid data")
 
-    monkeypatch.setattr(Copy, "take", fail)
+    monkeypatch.setattr(StreamCopier, "write", fail)
     out, report = copy(source)
     assert report.frames == 12 and len(read(out)) == 12
     assert report.notes == ["audio stream 1 cannot be kept: left out (Invalid data)"]
@@ -194,9 +201,9 @@ def test_a_track_that_fails_does_not_cost_the_picture(copy, tmp_path: Path, monk
 
 def test_sound_of_two_results_is_decoded_once(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mkv", sound="ac3")
-    results = {name: (tmp_path / f"{name}.mp4", 0.0) for name in ("a", "b")}
-    infer.paint_video(Unpainted(), source, results, steady=0.0)
-    first, second = (sound_packets(path) for path, _ in results.values())
+    outputs = {Result(alpha): tmp_path / f"{alpha:g}.mp4" for alpha in (0.0, 1.0)}
+    paint_video(Unpainted(), source, outputs, options=StylizeOptions(steady=0.0))
+    first, second = map(sound_packets, outputs.values())
     assert first == second and len(first) > 20
 
 
@@ -261,7 +268,7 @@ def test_an_orientation_is_laid_out_in_memory() -> None:
     assert turned.shape == (4, 2, 3) and turned.flags.c_contiguous
 
 
-def test_the_film_and_not_its_cover(copy, tmp_path: Path) -> None:
+def test_the_video_is_selected_and_not_its_cover(copy, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", cover=True)
     out, report = copy(source)
     assert report.frames == 12 and read(out)[0].pixels.shape == (32, 48, 3)
@@ -273,7 +280,7 @@ def test_the_film_and_not_its_cover(copy, tmp_path: Path) -> None:
         file.mux(picture.encode(av.VideoFrame(64, 64, "yuvj420p")))
         file.mux(picture.encode(None))
         file.mux(encoded_tone(audio, Fraction(1, 2), "mono"))
-    with pytest.raises(PictureError, match=r"song\.mp4: is sound with a cover picture"):
+    with pytest.raises(PictureError, match=r"song\.mp4: is audio with a cover picture"):
         copy(tmp_path / "song.mp4")
 
 
@@ -291,12 +298,12 @@ def test_a_gif_is_not_faster_than_browsers_show_it(copy, tmp_path: Path) -> None
 def test_a_mask_video_that_ends_early(copy, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", frames=12)
     mask = film(tmp_path / "mask.mp4", frames=11)
-    _, report = copy(source, mask=Matte(mask))
+    _, report = copy(source, mask=MaskSource(mask))
     assert report.frames == 12 and len(report.notes) == 1
     assert "mask.mp4 ends before the video does: its last mask is repeated" in report.notes[0]
 
 
-class Seen(Unpainted):
+class MaskRecorder(Unpainted):
     """Keeps the masks that it is given."""
 
     def __init__(self) -> None:
@@ -311,10 +318,10 @@ class Seen(Unpainted):
 def test_a_mask_in_the_alpha_channel(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", frames=3)
     mask = film(tmp_path / "mask.mov", "qtrle", 3, pixel_format="argb", alpha=True)
-    network = Seen()
-    stylize_video(network, source, tmp_path / "out.mp4", mask=Matte(mask), steady=0.0)
-    seen = np.stack(network.masks)
-    assert len(seen) == 3 and seen[:, :, :24].min() == 1 and seen[:, :, 24:].max() == 0
+    network = MaskRecorder()
+    stylize_video(network, source, tmp_path / "out.mp4", mask=MaskSource(mask), steady=0.0)
+    masks = np.stack(network.masks)
+    assert len(masks) == 3 and masks[:, :, :24].min() == 1 and masks[:, :, 24:].max() == 0
 
 
 @pytest.mark.parametrize("name", ["out.webm", "out.mov", "out.mkv", "out/%d.png", "out.gif"])
@@ -330,7 +337,7 @@ def test_alpha_is_kept_where_the_format_has_one(copy, tmp_path: Path, name: str)
     assert alpha[:, :20].min() > 250 and alpha[:, 28:].max() < 5
 
 
-def test_alpha_that_the_format_has_not_is_said(copy, tmp_path: Path) -> None:
+def test_formats_without_alpha_are_noted(copy, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mov", "qtrle", 3, pixel_format="argb", alpha=True)
     for name in ("out.mp4", "out/%d.jpg"):
         out, report = copy(source, name)
@@ -363,7 +370,7 @@ def test_interlaced_video_is_deinterlaced(copy, tmp_path: Path) -> None:
     assert comb(whole[4].pixels) < 0.7 * comb(raw[4])
 
 
-def test_a_matrix_that_is_not_known_is_named(copy, tmp_path: Path) -> None:
+def test_an_unsupported_matrix_is_named(copy, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "in.mp4"), "w") as file:
         video = file.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
@@ -398,7 +405,7 @@ def test_subtitles_that_overlap_keep_their_starts(copy, tmp_path: Path) -> None:
         ("y4m", "wrapped_avframe", "yuv4mpegpipe"), ("ogm", "mpeg4", "ogg"),
     ],
 )  # fmt: skip
-def test_kinds_of_files_that_are_videos(tmp_path: Path, suffix: str, codec: str, kind: str) -> None:
+def test_video_suffixes(tmp_path: Path, suffix: str, codec: str, kind: str) -> None:
     path = tmp_path / f"in.{suffix}"
     assert is_video(path) and is_video(path.with_suffix(".dv"))
     if kind == "ogg":  # FFmpeg writes no MPEG-4 there
@@ -434,10 +441,10 @@ FILES = sorted(path for path in CASES.rglob("*") if is_video(path)) if CASES.is_
 def test_shared_cases(
     path: Path, suffix: str, checkpoint: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr(infer, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (Unpainted(), "fp32"))
     out = tmp_path / "out" / f"out.{suffix}"
     argv = [str(path), "-o", str(out), "--checkpoint", str(checkpoint), "--steady", "0"]
-    code = infer.main(argv)
+    code = paint_command.main(argv)
     said = capsys.readouterr().err
     if path.name in REFUSED:
         assert code == 2 and said.count("\n") == 1 and REFUSED[path.name] in said

@@ -1,0 +1,160 @@
+"""Input files by name, folder and pattern, and the output files of each of them."""
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from duostyle.files import MAX_NAME
+from duostyle.inference.alpha import Alpha
+from duostyle.inference.render import BRANCHES, Output, Result
+from duostyle.io.images import PICTURE_SUFFIXES, WRITABLE, PictureError, list_pictures
+from duostyle.io.opening import check_regular
+from duostyle.io.video import VIDEO_SUFFIXES
+from duostyle.io.video_writer import NUMBER, WRITABLE_VIDEO, is_numbered, unknown_suffix
+
+Outputs = dict[Result, Path]
+Plan = dict[Path, Outputs]  # the output files of each input file
+READABLE = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is a video, by its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_inputs(arguments: Sequence[str]) -> dict[Path, Path]:
+    """Find pictures and videos by name, folder and pattern.
+
+    Returns each with its relative path: below the folder that was named, else the file's name.
+    Raises PictureError if an argument matches nothing.
+    """
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            inside = {file: file.relative_to(path) for file in list_pictures(path, READABLE)}
+            if not inside:
+                raise PictureError(f"{path}: no pictures or videos in this folder")
+            found |= inside
+        elif path.exists():
+            check_regular(path)
+            found[path] = Path(path.name)
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]
+            matches = [m for m in matches if m.suffix.lower() in READABLE]
+            if not matches:
+                raise PictureError(f"{argument}: no such file")
+            found |= {match: Path(match.name) for match in matches}
+    return found
+
+
+def list_results(alphas: Sequence[Alpha], branches: bool) -> list[Result]:
+    """The results of each file: one per alpha, and the branch outputs at the first alpha."""
+    results = [Result(alpha) for alpha in alphas]
+    return results + [Result(alphas[0], output) for output in BRANCHES if branches]
+
+
+def plan_outputs(
+    inputs: Mapping[Path, Path],
+    output: Path | None,
+    results: Sequence[Result],
+    suffix: str | None = None,
+    force: bool = False,
+) -> Plan:
+    """Choose the output files of every input file.
+
+    `inputs`: as of `find_inputs`; `output`: a file if there is one result, else a folder (default:
+    `outputs`); `suffix`: without its dot; None: the picture's own, or MP4.
+    Raises PictureError if two results, or a result and an input, would be the same file, and if the
+    result of a single input exists and `force` is not given (for several inputs, see
+    `missing_outputs`).
+    """
+    single = len(inputs) == 1 and len(results) == 1
+    is_file = output is not None and output.suffix != "" and not output.is_dir()
+    if output and is_file and not single and output.suffix.lower() in WRITABLE | WRITABLE_VIDEO:
+        raise PictureError(f"{output}: is one file for several results; name a folder with -o")
+    if output and is_file and single:
+        plan = {path: {results[0]: output} for path in inputs}
+    else:
+        folder = output or Path("outputs")
+        if folder.is_file():
+            raise PictureError(f"{folder}: is a file; several results need a folder with -o")
+        plan = {
+            path: {result: _name(folder / relative, result, results, suffix) for result in results}
+            for path, relative in inputs.items()
+        }
+    _check(plan, force)
+    return plan
+
+
+def missing_outputs(plan: Plan) -> Plan:
+    """The part of a plan whose files do not exist yet, to continue an interrupted call."""
+    missing = {
+        path: {result: output for result, output in outputs.items() if not output.exists()}
+        for path, outputs in plan.items()
+    }
+    return {path: outputs for path, outputs in missing.items() if outputs}
+
+
+def unfinished_path(path: Path) -> Path:
+    """The name of an interrupted video; its own name stays free for the next call."""
+    return path.with_name(f"{path.stem}-unfinished{path.suffix}")
+
+
+def _name(path: Path, result: Result, results: Sequence[Result], kind: str | None) -> Path:
+    suffix = f".{kind}" if kind else path.suffix.lower()
+    if is_video(path):
+        suffix = suffix if kind else ".mp4"
+    elif suffix not in WRITABLE:
+        suffix = ".png"
+    label = ""
+    if len(results) > 1:
+        stylized = result.output == Output.STYLIZED
+        label = f"-alpha{result.alpha:g}" if stylized else f"-{result.output}"
+    stem, tail = path.stem, f"{label}{suffix}"
+    while len(os.fsencode(stem + tail)) > MAX_NAME:  # the input's name may have that length
+        stem = stem[:-1]
+    return path.with_name(stem + tail)
+
+
+def _check(plan: Plan, force: bool) -> None:
+    taken: dict[Path, tuple[Path, Result]] = {}
+    inputs = {path.resolve() for path in plan}
+    for path, outputs in plan.items():
+        for result, output in outputs.items():
+            _check_suffix(path, output)
+            if output.resolve() in inputs:
+                raise PictureError(f"{output}: is a photograph to be painted; name another output")
+            other, other_result = taken.setdefault(output, (path, result))
+            if other != path:
+                raise PictureError(f"{output}: both {other} and {path} would be written there")
+            if other_result != result:
+                raise PictureError(f"{output}: two alphas of {path} would be written there")
+            exists = output.exists()
+            if is_video(path) and is_numbered(output):
+                pattern = NUMBER.sub("*", glob.escape(output.name))
+                exists = any(output.parent.glob(pattern))
+            if exists and not force and len(plan) == 1:
+                raise PictureError(f"{output}: exists; --force overwrites, -o names another place")
+
+
+def _check_suffix(path: Path, output: Path) -> None:
+    suffix = output.suffix.lower()
+    if not is_video(path) and suffix not in WRITABLE:
+        raise PictureError(f"{output}: unknown suffix; write .jpg, .png, .webp or .tif")
+    if is_video(path) and suffix not in WRITABLE_VIDEO and not is_numbered(output):
+        raise PictureError(unknown_suffix(output))
+
+
+def find_mask(mask: Path, relative: Path) -> Path:
+    """The mask of a picture: `mask` itself, or in a folder the one of the same relative name.
+
+    Raises PictureError if the folder holds none.
+    """
+    if not mask.is_dir():
+        return mask
+    for path in sorted((mask / relative.parent).glob(f"{glob.escape(relative.stem)}.*")):
+        if path.stem == relative.stem and path.suffix.lower() in PICTURE_SUFFIXES:
+            return path
+    raise PictureError(f"{mask / relative.with_suffix('')}.*: no mask for {relative}")
