@@ -9,7 +9,7 @@ SEED ?= 19
 .PHONY: demo train-demo web web-build test test-quick fuzz lint types clean
 
 # Files of tests that take a second or two each.
-QUICK = architecture checkpoint head images jobs losses masks motion muon network opening photos \
+QUICK = architecture checkpoint head images paths losses masks motion muon network opening photos \
 	temporal_filter tiling
 
 .venv/.stamp: pyproject.toml
