@@ -19,10 +19,10 @@ from duostyle.models.device import (
     pick_precision,
     pick_training_precision,
 )
-from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_inputs
+from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_alpha, check_content
 from duostyle.models.layers import ConditionalNorm
 from duostyle.models.mask import pretrained_backbone
-from duostyle.models.network import StyleNetwork
+from duostyle.models.network import Encoded, StyleNetwork
 from duostyle.models.shipped import SMALL, Painting, describe, shipped_checkpoints
 
 __all__ = [
@@ -33,13 +33,15 @@ __all__ = [
     "SMALLEST_SIDE",
     "CheckpointError",
     "ConditionalNorm",
+    "Encoded",
     "Inspection",
     "NetworkConfig",
     "Painter",
     "Painting",
     "StyleNetwork",
+    "check_alpha",
+    "check_content",
     "check_finite",
-    "check_inputs",
     "describe",
     "git_revision",
     "keep_memory",

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from duostyle.export.graph import Ports, export_graph, open_session
 from duostyle.files import WriteError, printable, write_whole
 from duostyle.io.images import sha256
-from duostyle.models import Inspection, StyleNetwork, check_inputs
+from duostyle.models import Inspection, StyleNetwork, check_alpha, check_content
 
 GRAPH_VERSION = 2  # raised when graphs in a cache are not to be used again
 DIGEST = 16  # characters of it in a graph's name
@@ -121,6 +121,13 @@ RUNNERS: dict[str, Callable[[str], Load]] = {
 }
 
 
+class GraphInputs(NamedTuple):
+    """What a `GraphEngine` keeps of a picture for several alphas."""
+
+    content: Tensor  # (B, 3, H, W)
+    mask: Tensor | None  # (B, 1, H, W); None: learned
+
+
 class GraphEngine:
     """A network run by another runtime, on the CPU.
 
@@ -169,7 +176,8 @@ class GraphEngine:
         swap: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """As of `StyleNetwork`."""
-        check_inputs(content, alpha, mask)
+        check_content(content, mask)
+        check_alpha(alpha, content.shape[0])
         inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
         inputs += [] if mask is None else [mask]
         arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
@@ -184,11 +192,25 @@ class GraphEngine:
         mask: Tensor | None = None,
         swap: bool = False,
     ) -> Inspection:
-        """As of `StyleNetwork`, in three passes."""
-        stylized, region = self.paint(content, alpha, mask, swap)
-        everywhere = torch.ones_like(region)
-        branches = [self(content, alpha, place, swap) for place in (everywhere, 1 - everywhere)]
-        return Inspection(stylized, *branches, region)
+        """Return what `StyleNetwork.inspect` returns, in three passes."""
+        stylized, mask = self.paint(content, alpha, mask, swap)
+        ones = torch.ones_like(mask)
+        foreground, background = (self(content, alpha, part, swap) for part in (ones, 1 - ones))
+        return Inspection(stylized, foreground, background, mask)
+
+    def encode(self, content: Tensor, mask: Tensor | None = None) -> GraphInputs:
+        """Keep the inputs: a graph computes everything again for every alpha."""
+        return GraphInputs(content, mask)
+
+    def decode(self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False) -> Tensor:
+        """Stylize, in a whole pass."""
+        return self(encoded.content, alpha, encoded.mask, swap)
+
+    def decode_all(
+        self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False
+    ) -> Inspection:
+        """Return what `inspect` returns, in three passes."""
+        return self.inspect(encoded.content, alpha, encoded.mask, swap)
 
     def _run(self, ports: Ports, size: tuple[int, int]) -> Run:
         graph = self._graph(ports, None if self.any_size else size)
