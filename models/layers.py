@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from duostyle.models.tiling import Apply, Moments, whole
+from duostyle.models.tiling import WHOLE, Apply, Moments
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -167,12 +167,12 @@ class StyledResidual(nn.Module):
         self.style2 = ConditionalNorm(channels, styles)
 
     def forward(
-        self, x: Tensor, weight: Tensor, styles: Tensor | None = None, apply: Apply = whole
+        self, x: Tensor, weight: Tensor, styles: Tensor | None = None, apply: Apply = WHOLE
     ) -> Tensor:
         """Return `(B, C, h, w)` for the same shape.
 
-        `weight`, `styles`: as for `ConditionalNorm`, `weight` `(B, 1, 1, 1)`; `apply`: `whole` or
-        `Strips`.
+        `weight`, `styles`: as for `ConditionalNorm`, `weight` `(B, 1, 1, 1)`; `apply`: whole or
+        in strips.
         """
         y, m1 = apply(self.conv1, x)
         y, m2 = apply(lambda y: self.conv2(F.relu(self.style1(y, weight, styles, m1))), y)

@@ -217,12 +217,18 @@ class StyleNetwork(nn.Module):
             """Return style 1's weight in cells of so many pixels a side."""
             return style1_weight(F.avg_pool2d(mask, cell) if cell > 1 else mask, styled.share)
 
+        def upsample(x: Tensor, mask: Tensor) -> Tensor:
+            """Return full resolution from half resolution, before the norm."""
+            return up2.conv(up1.finish(x, weight(mask, 2), styles, m1))
+
         up1, up2, rgb = *self.ups, self.to_rgb
-        apply = choose(self, cells.height, cells.width, tiling.STRIP_PIXELS)
-        x, s1 = apply(lambda f1, f2, m: up1.conv(merge(f1, f2, m)), first, second, mask)
-        x, s2 = apply(lambda x, m: up2.conv(up1.finish(x, weight(m, 2), styles, s1)), x, mask)
-        x, s3 = apply(lambda x, m: rgb.conv(up2.finish(x, weight(m), styles, s2)), x, mask)
-        x, _ = apply(lambda x, m: rgb.finish(x, weight(m), styles, s3), x, mask)
+        apply = choose(self, cells.height, cells.width, tiling.DECODED_PIXELS)
+        x, m1 = apply(lambda f1, f2, m: up1.conv(merge(f1, f2, m)), first, second, mask)
+        m2 = apply.moments(upsample, x, mask)
+        x, m3 = apply(
+            lambda x, m: rgb.conv(up2.finish(upsample(x, m), weight(m), styles, m2)), x, mask
+        )
+        x, _ = apply(lambda x, m: rgb.finish(x, weight(m), styles, m3), x, mask)
         return inner.cut(x)
 
 

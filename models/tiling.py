@@ -1,11 +1,11 @@
 """Tiling: large pictures in strips, in bounded memory, with instance norm over the whole picture.
 
-A network's layers call `apply(function, *inputs)`. `whole` calls the function once. `Strips` calls
+A network's layers call `apply(function, *inputs)`. `Whole` calls the function once. `Strips` calls
 it strip by strip, joins the results, and returns their mean and variance, which the next instance
 norm takes instead of its own input's. The picture is the same but for rounding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from duostyle.models.crop import HALO, STRIDE
 
-STRIP_PIXELS = 4_000_000  # of the picture, in one strip
+STRIP_PIXELS = 2_000_000  # of the picture, in one strip
+DECODED_PIXELS = 4_000_000  # larger pictures are decoded in strips
 WHOLE_PIXELS = 12_500_000  # larger pictures: no layer runs whole, features are kept in float16
 
 Moments = tuple[Tensor, Tensor]  # mean and variance, (B, C, 1, 1) each, float32
@@ -24,12 +25,26 @@ class Apply(Protocol):
 
     def __call__(
         self, function: Callable[..., Tensor], *inputs: Tensor
-    ) -> tuple[Tensor, Moments | None]: ...
+    ) -> tuple[Tensor, Moments | None]:
+        """Return the result and its moments, or None where a norm computes its own."""
+
+    def moments(self, function: Callable[..., Tensor], *inputs: Tensor) -> Moments | None:
+        """Return the moments alone; the result, too large to keep, is computed again later."""
 
 
-def whole(function: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, None]:
+class Whole:
     """Apply a function to whole inputs; a norm computes its own statistics."""
-    return function(*inputs), None
+
+    def __call__(
+        self, function: Callable[..., Tensor], *inputs: Tensor
+    ) -> tuple[Tensor, Moments | None]:
+        return function(*inputs), None
+
+    def moments(self, function: Callable[..., Tensor], *inputs: Tensor) -> Moments | None:
+        return None
+
+
+WHOLE = Whole()
 
 
 class Strips:
@@ -52,19 +67,33 @@ class Strips:
         """
         output: Tensor | None = None
         sums = Sums()
+        for top, part in self._parts(function, inputs):
+            sums.add(part)
+            if output is None:
+                step = part.shape[2] // min(self.rows, self.cells)
+                shape = (*part.shape[:2], step * self.cells, part.shape[3])
+                output = part.new_empty(shape, dtype=self._dtype(part))
+            output[:, :, step * top : step * top + part.shape[2]] = part
+        assert output is not None  # there is at least one strip
+        return output, sums.moments()
+
+    def moments(self, function: Callable[..., Tensor], *inputs: Tensor) -> Moments | None:
+        """Return mean and variance of the result; arguments as above."""
+        sums = Sums()
+        for _, part in self._parts(function, inputs):
+            sums.add(part)
+        return sums.moments()
+
+    def _parts(
+        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first cell and the result of every strip, without its neighbours."""
         for top in range(0, self.cells, self.rows):
             bottom = min(top + self.rows, self.cells)
             start, stop = max(top - HALO, 0), min(bottom + HALO, self.cells)
             part = function(*[self._rows(x, start, stop) for x in inputs])
             step = part.shape[2] // (stop - start)
-            part = part[:, :, step * (top - start) : step * (bottom - start)]
-            sums.add(part)
-            if output is None:
-                shape = (*part.shape[:2], step * self.cells, part.shape[3])
-                output = part.new_empty(shape, dtype=self._dtype(part))
-            output[:, :, step * top : step * bottom] = part
-        assert output is not None  # there is at least one strip
-        return output, sums.moments()
+            yield top, part[:, :, step * (top - start) : step * (bottom - start)]
 
     def _rows(self, x: Tensor, start: int, stop: int) -> Tensor:
         """Return feature rows `start` to `stop` of an input of any resolution."""
@@ -107,7 +136,7 @@ def choose(network: nn.Module, height: int, width: int, limit: int) -> Apply:
     """
     pixels = STRIDE * STRIDE * height * width
     if torch.compiler.is_exporting() or pixels <= limit or _learns(network):
-        return whole
+        return WHOLE
     rows = max(STRIP_PIXELS // (STRIDE * STRIDE * width), 4 * HALO)
     return Strips(height, rows, half=pixels > WHOLE_PIXELS)
 

@@ -161,6 +161,7 @@ def test_decoding_in_strips_changes_nothing(
     with torch.no_grad():
         whole = network(content, 0.3)
         monkeypatch.setattr(tiling, "STRIP_PIXELS", 64 * 16)
+        monkeypatch.setattr(tiling, "DECODED_PIXELS", 64 * 16)
         strips = network(content, 0.3)
     assert torch.allclose(whole, strips, atol=1e-6)
 

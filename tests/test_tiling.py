@@ -34,13 +34,15 @@ def test_strips_cover_every_row_once_with_its_neighbours(height: int) -> None:
 def test_a_convolution_in_strips_is_the_whole_ones() -> None:
     layer, x = nn.Conv2d(5, 6, 3, padding=1, padding_mode="reflect"), torch.rand(2, 5, 29, 13)
     with torch.no_grad():
-        whole, none = tiling.whole(layer, x)
+        whole, none = tiling.WHOLE(layer, x)
         parts, moments = Strips(29, rows=8)(layer, x)
         half, _ = Strips(29, rows=8, half=True)(layer, x.half())
     assert none is None
     torch.testing.assert_close(parts, whole)
     variance, mean = torch.var_mean(whole, dim=(2, 3), correction=0, keepdim=True)
     torch.testing.assert_close(moments, (mean, variance))
+    with torch.no_grad():
+        torch.testing.assert_close(Strips(29, rows=8).moments(layer, x), (mean, variance))
     assert half.dtype == torch.half
     torch.testing.assert_close(half.float(), whole, atol=2e-3, rtol=2e-3)
 
@@ -66,6 +68,7 @@ def test_a_picture_in_strips_is_the_whole_one(monkeypatch, size: tuple) -> None:
     rows = []
     monkeypatch.setattr(tiling, "WHOLE_PIXELS", 1000)
     monkeypatch.setattr(tiling, "STRIP_PIXELS", 1000)
+    monkeypatch.setattr(tiling, "DECODED_PIXELS", 1000)
     monkeypatch.setattr(
         tiling, "Strips", lambda *args, **kw: rows.append(args) or Strips(*args, **kw)
     )
@@ -87,7 +90,7 @@ def test_a_picture_in_strips_is_the_whole_one(monkeypatch, size: tuple) -> None:
 
 def test_training_is_never_in_strips(monkeypatch) -> None:
     monkeypatch.setattr(tiling, "WHOLE_PIXELS", 100)
-    monkeypatch.setattr(tiling, "STRIP_PIXELS", 100)
+    monkeypatch.setattr(tiling, "DECODED_PIXELS", 100)
     monkeypatch.setattr(tiling, "Strips", lambda *_: pytest.fail("in strips"))
     network = StyleNetwork(TINY)
     network(torch.rand(1, 3, 64, 64), 0.0).mean().backward()
