@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from duostyle.models.crop import HALO, STRIDE
 
-STRIP_PIXELS = 2_000_000  # of the picture, in one strip
+STRIP_PIXELS = 1_000_000  # of the picture, in one strip
 DECODED_PIXELS = 4_000_000  # larger pictures are decoded in strips
 WHOLE_PIXELS = 12_500_000  # larger pictures: no layer runs whole, features are kept in float16
 
