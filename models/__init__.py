@@ -1,5 +1,6 @@
 """Networks and checkpoints."""
 
+from duostyle.models.backbone import pretrained_backbone
 from duostyle.models.checkpoint import (
     CheckpointError,
     check_finite,
@@ -21,7 +22,6 @@ from duostyle.models.device import (
 )
 from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_alpha, check_content
 from duostyle.models.layers import ConditionalNorm
-from duostyle.models.mask import pretrained_backbone
 from duostyle.models.network import Encoded, StyleNetwork
 from duostyle.models.shipped import SMALL, Painting, describe, shipped_checkpoints
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.models import SIZES, Inspection, NetworkConfig, StyleNetwork, tiling
+from duostyle.models.backbone import _absorb_imagenet_statistics, backbone
 from duostyle.models.interface import lent_share
 from duostyle.models.layers import ConditionalNorm, DoublingConv, conv, instance_norm
-from duostyle.models.mask import backbone
 from duostyle.models.network import Styled, style1_weight
 from tests.conftest import TINY
 
@@ -325,8 +326,6 @@ def test_shipped_backbone_file_folds_exactly(shared) -> None:
 
 
 def test_imagenet_statistics_move_into_the_stem() -> None:
-    from duostyle.models.mask import IMAGENET_MEAN, IMAGENET_STD, _absorb_imagenet_statistics
-
     stem, norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4).eval()
     picture = torch.rand(1, 3, 5, 5)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))

@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from duostyle.constants import BT601_LUMA
+
 # ITU-R BT.601, full range: rows are Y, Cb, Cr.
 TO_YCBCR = (
-    (0.299, 0.587, 0.114),
+    BT601_LUMA,
     (-0.168736, -0.331264, 0.5),
     (0.5, -0.418688, -0.081312),
 )
