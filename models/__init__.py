@@ -1,4 +1,4 @@
-"""Networks and checkpoints."""
+"""The network, its sizes, and checkpoints."""
 
 from duostyle.models.backbone import pretrained_backbone
 from duostyle.models.checkpoint import (
@@ -23,7 +23,7 @@ from duostyle.models.device import (
 from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_alpha, check_content
 from duostyle.models.layers import ConditionalNorm
 from duostyle.models.network import Encoded, StyleNetwork
-from duostyle.models.shipped import SMALL, Painting, describe, shipped_checkpoints
+from duostyle.models.shipped import SMALL, Artwork, describe, shipped_checkpoints
 
 __all__ = [
     "MARGIN",
@@ -31,13 +31,13 @@ __all__ = [
     "SIZES",
     "SMALL",
     "SMALLEST_SIDE",
+    "Artwork",
     "CheckpointError",
     "ConditionalNorm",
     "Encoded",
     "Inspection",
     "NetworkConfig",
     "Painter",
-    "Painting",
     "StyleNetwork",
     "check_alpha",
     "check_content",

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
                       help="add an input mask (B, 1, H, W), 1 = foreground")  # fmt: skip
     mask.add_argument("--mask-output", action="store_true", help="add an output mask")
     mask.add_argument("--mask-alone", action="store_true",
-                      help="content to mask only, for use with a graph with --mask-input")  # fmt: skip
+                      help="content to mask only, to use with a --mask-input graph")  # fmt: skip
     p.add_argument("--swap", action="store_true", help="exchange the styles")
     p.add_argument("--fp16", action="store_true", help="half precision: half the file size")
     p.add_argument(
@@ -101,9 +101,7 @@ def run(argv: Sequence[str] | None) -> int:
     path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}.onnx"
     try:
         if path.exists() and not args.force:
-            raise ValueError(
-                f"{path}: exists already; overwrite it with --force, or name another file with -o"
-            )
+            raise ValueError(f"{path}: exists; overwrite it with --force, or name another with -o")
         found = export(args, path)
     except (CheckpointError, PictureError, ValueError, OSError) as error:
         print(f"duostyle export: {printable(str(error))}", file=sys.stderr)

@@ -26,7 +26,7 @@ EXAMPLE = (
     2,
     107,
     141,
-)  # batch, height, width: no two equal, and none equal to a number of channels
+)  # batch, height, width: unlike each other and any number of channels
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What runs a checkpoint: PyTorch, ONNX Runtime, OpenVINO."""
+"""Choose what runs a checkpoint: PyTorch, ONNX Runtime or OpenVINO."""
 
 from pathlib import Path
 
@@ -17,12 +17,14 @@ def open_painter(
     moving: bool = False,
     compile: bool = False,
 ) -> tuple[Painter, str]:
-    """A checkpoint in whatever runs it, and the precision to call `stylize` with.
+    """Load a checkpoint in a backend; return it and the precision to call `stylize` with.
 
     `checkpoint`: a file or a shipped name; `device`: auto, cpu, cuda, mps; `backend`: torch, onnx,
     openvino, or auto: OpenVINO for videos and cameras on a CPU if it is installed, else PyTorch;
-    `moving`: one size again and again, as in a video; `compile`: by PyTorch, minutes at the start.
-    Raises CheckpointError without a checkpoint, ValueError where something cannot be done here.
+    `moving`: many pictures of one size, as in a video; `compile`: use torch.compile, which takes
+    minutes at the start.
+    Raises CheckpointError for an unusable checkpoint, ValueError for an option that this machine or
+    backend does not support.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"--backend {backend}: is none of {', '.join(BACKENDS)}")
@@ -41,4 +43,4 @@ def open_painter(
         raise ValueError(f"--backend {backend} runs on the CPU; use --device cpu")
     graphs = cache_folder() / "graphs"
     engine = GraphEngine(network.cpu(), backend, precision, graphs, any_size=not moving)
-    return engine, "fp32"  # the engine has its own
+    return engine, "fp32"  # the engine sets its own
