@@ -71,6 +71,7 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
             state = {name: file.get_tensor(name).float() for name in names}
         check_finite(state)
         network.load_state_dict(state, assign=True)
+        network.header = {k: v for k, v in header.items() if k not in ("format_version", "network")}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from error
     network = network.eval().requires_grad_(False)

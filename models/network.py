@@ -8,7 +8,7 @@ content, edges -> mask branch -> mask m
 m * f1 + (1 - m) * f2 -> decoder -> stylized picture
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from duostyle.models import tiling
 from duostyle.models.config import NetworkConfig
 from duostyle.models.crop import STRIDE, CropBox, pad
+from duostyle.models.hub import CheckpointHubMixin
 from duostyle.models.interface import Inspection, check_alpha, check_content, lent_share
 from duostyle.models.layers import StyledOutput, StyledResidual, StyledUpsample, conv
 from duostyle.models.mask import MaskBranch
@@ -41,7 +42,14 @@ class Styled(NamedTuple):
     share: Tensor  # (B, 1, 1, 1), of the other style in each region's mixture
 
 
-class StyleNetwork(nn.Module):
+class StyleNetwork(
+    nn.Module,
+    CheckpointHubMixin,
+    library_name="duostyle",
+    pipeline_tag="image-to-image",
+    license="mit",
+    tags=["style-transfer"],
+):
     """Paint the foreground in style 1 and the background in style 2, blended by alpha."""
 
     at_once = 1  # frames of a file to paint in one batch
@@ -50,6 +58,7 @@ class StyleNetwork(nn.Module):
         super().__init__()
         w, styles = config.width, config.styles
         self.config = config
+        self.header: dict[str, Any] = {}  # of the checkpoint that it was loaded from
         # Channels at full, half and quarter resolution: w, 2 * w and 4 * w.
         self.encoder = nn.Sequential(
             conv(3, w, 9),
