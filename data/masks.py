@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.io.images import PictureError, long_side, read_picture, resize, save_image
 from duostyle.io.opening import open_picture
 
@@ -107,7 +108,7 @@ def _hub_segmenter(name: str, device: str) -> Segmenter:
 
     @torch.inference_mode()
     def segment(picture: Tensor) -> Tensor:
-        x = normalize(picture, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        x = normalize(picture, list(IMAGENET_MEAN), list(IMAGENET_STD))
         return network(x.to(device))["out"].cpu()
 
     return segment

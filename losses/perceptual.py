@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg16, vgg19
 
+from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.losses.weights import read_weights, vgg16_weights, vgg19_weights
 
 BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each pooling, by depth
@@ -61,8 +62,8 @@ class PerceptualNetwork(nn.Module):
                 # Zeros beyond the border are a style of their own: the painter learns to answer
                 # them with a tinted frame, the more so the smaller the crops.
                 layer.padding_mode = "reflect"
-        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> Features:

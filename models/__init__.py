@@ -1,5 +1,6 @@
-"""Networks and checkpoints."""
+"""The network, its sizes, and checkpoints."""
 
+from duostyle.models.backbone import pretrained_backbone
 from duostyle.models.checkpoint import (
     CheckpointError,
     check_finite,
@@ -19,11 +20,10 @@ from duostyle.models.device import (
     pick_precision,
     pick_training_precision,
 )
-from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_inputs
+from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_alpha, check_content
 from duostyle.models.layers import ConditionalNorm
-from duostyle.models.mask import pretrained_backbone
-from duostyle.models.network import StyleNetwork
-from duostyle.models.shipped import SMALL, Painting, describe, shipped_checkpoints
+from duostyle.models.network import Encoded, StyleNetwork
+from duostyle.models.shipped import SMALL, Artwork, describe, shipped_checkpoints
 
 __all__ = [
     "MARGIN",
@@ -31,15 +31,17 @@ __all__ = [
     "SIZES",
     "SMALL",
     "SMALLEST_SIDE",
+    "Artwork",
     "CheckpointError",
     "ConditionalNorm",
+    "Encoded",
     "Inspection",
     "NetworkConfig",
     "Painter",
-    "Painting",
     "StyleNetwork",
+    "check_alpha",
+    "check_content",
     "check_finite",
-    "check_inputs",
     "describe",
     "git_revision",
     "keep_memory",

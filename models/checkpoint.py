@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file, its JSON header saying what it is. Nothing is unpickled."""
+"""Checkpoints: one safetensors file with a JSON header. Nothing is unpickled."""
 
 import json
 import subprocess
@@ -17,9 +17,7 @@ from duostyle.models.config import NetworkConfig
 from duostyle.models.network import StyleNetwork
 from duostyle.models.shipped import SHIPPED, shipped_checkpoints
 
-# 2: the mask branch has DeepLab's head; 3: the decoder sees the photograph; 4: cells of 2 pixels;
-# 5: the mask branch's stride; 6: no view of the photograph behind the bottleneck
-# 7: plain encoder, all blocks in the branches
+# 7: plain encoder, all residual blocks in the style branches
 FORMAT_VERSION, OLDEST_READ = 7, 7
 
 Header = dict[str, Any]
@@ -30,9 +28,9 @@ class CheckpointError(Exception):
 
 
 def resolve(path_or_name: str | Path) -> Path:
-    """A file as it is, a bare name in the shipped checkpoints.
+    """Return the path of a checkpoint file, or of a shipped checkpoint by its name.
 
-    Raises CheckpointError where neither exists.
+    Raises CheckpointError if neither exists.
     """
     path = Path(path_or_name)
     if path.is_file():
@@ -45,9 +43,9 @@ def resolve(path_or_name: str | Path) -> Path:
 
 
 def read_header(path_or_name: str | Path) -> Header:
-    """What a checkpoint says of itself; see `save_checkpoint`.
+    """Read a checkpoint's header; see `save_checkpoint`.
 
-    Raises CheckpointError for a missing, foreign or damaged file, or one of a newer format.
+    Raises CheckpointError for a missing, foreign or damaged file, or one of another format.
     """
     path = resolve(path_or_name)
     try:
@@ -58,10 +56,10 @@ def read_header(path_or_name: str | Path) -> Header:
 
 
 def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu") -> StyleNetwork:
-    """The network of a checkpoint in float32 on `device`, ready to run (`eval`, no gradients).
+    """Load a network in float32 on `device`, ready to run (`eval`, no gradients).
 
-    `path_or_name`: a file, or the bare name of a shipped pair. Raises CheckpointError for a
-    missing, foreign or damaged file, before anything of its sizes is built.
+    `path_or_name`: a file, or the name of a shipped pair. Raises CheckpointError for a missing,
+    foreign or damaged file, before memory for its tensors is allocated.
     """
     path = resolve(path_or_name)
     header = read_header(path)
@@ -73,6 +71,7 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
             state = {name: file.get_tensor(name).float() for name in names}
         check_finite(state)
         network.load_state_dict(state, assign=True)
+        network.header = {k: v for k, v in header.items() if k not in ("format_version", "network")}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from error
     network = network.eval().requires_grad_(False)
@@ -80,10 +79,9 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
 
 
 def outline(config: NetworkConfig, shapes: Mapping[str, Sequence[int]]) -> StyleNetwork:
-    """A network without numbers, on PyTorch's `meta` device.
+    """Build a network on PyTorch's `meta` device, without memory for its weights.
 
-    `shapes`: of the tensors that it is to hold, by name. Raises ValueError where they are not
-    those of a network of these sizes.
+    `shapes`: the tensors' shapes by name in a file. Raises ValueError if they do not match.
     """
     with torch.device("meta"):
         network = StyleNetwork(config)
@@ -98,14 +96,14 @@ def outline(config: NetworkConfig, shapes: Mapping[str, Sequence[int]]) -> Style
 
 
 def check_finite(state: Mapping[str, Tensor]) -> None:
-    """Raise ValueError where a tensor holds values that are not finite."""
+    """Raise ValueError if a tensor holds a value that is not finite."""
     broken = [name for name, value in state.items() if not value.isfinite().all()]
     if broken:
         raise ValueError(f"the tensor {broken[0]} is not finite")
 
 
 def load_pair(path_or_name: str | Path, device: str | torch.device = "cpu") -> StyleNetwork:
-    """Return the network of a pair; as `load_checkpoint`, but a foundation is refused too."""
+    """Load the network of a pair: as `load_checkpoint`, but refuse a foundation."""
     network = load_checkpoint(path_or_name, device)
     if network.config.styles != 2:
         raise CheckpointError(
@@ -116,7 +114,7 @@ def load_pair(path_or_name: str | Path, device: str | torch.device = "cpu") -> S
 
 
 def git_revision() -> str:
-    """The checkout's commit, empty outside of one or where git is not installed."""
+    """Return the checkout's commit, empty outside a checkout or without git."""
     command = ["git", "-C", str(SHIPPED.parent), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
@@ -127,14 +125,13 @@ def git_revision() -> str:
 def save_checkpoint(
     path: Path, network: StyleNetwork, header: Header, state: dict[str, Tensor] | None = None
 ) -> None:
-    """Write a network's weights as float16 with its header, whole or not at all.
+    """Write a network's weights in float16 with a header, atomically.
 
-    `header`: whatever JSON holds; a training writes `styles` (name and SHA-256 of either image),
-    `training` (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen` (by this
-    run) and `earlier` (the same of the run that it started from, or None). Format version and
-    network config are added. `state`: weights to write instead of the network's own
-    (an average of them, say). Raises ValueError where a weight does not fit float16, OSError where
-    the file cannot be written.
+    `header`: JSON values; training writes `styles` (name and SHA-256 of each image), `training`
+    (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen` (by this run) and
+    `earlier` (the same for the run that it started from, or None). Format version and network
+    config are added. `state`: weights to write instead of the network's own, such as their average.
+    Raises ValueError if a weight overflows in float16, OSError if the file cannot be written.
     """
     half = {
         k: v.detach().cpu().half().contiguous() for k, v in (state or network.state_dict()).items()
@@ -171,7 +168,7 @@ def _header(path: Path, metadata: dict[str, str] | None) -> Header:
 
 
 def _is_style(style: object) -> bool:
-    """Whether an entry of the header names a painting: texts alone."""
+    """Return whether an entry of the header describes a painting: strings only."""
     return isinstance(style, dict) and all(isinstance(value, str) for value in style.values())
 
 

@@ -1,4 +1,4 @@
-"""Sizes of a network."""
+"""Network sizes: configuration, limits, and the two sizes that ship."""
 
 import math
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 MARGIN = 24
-STRIDES = (16, 32)  # of the mask branch
-LIMITS = {  # least and greatest values; the sizes that ship lie far inside
+STRIDES = (16, 32)  # of the mask branch's coarsest features, pixels
+LIMITS = {  # smallest and largest values accepted
     "width": (1, 128),
     "branch_blocks": (0, 32),
     "styles": (2, 4096),
@@ -21,36 +21,34 @@ LIMITS = {  # least and greatest values; the sizes that ship lie far inside
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Sizes of a network: all that is needed to build it again."""
+    """Sizes of a network: everything needed to build it."""
 
     width: int = 12  # channels at full resolution; twice at half, four times at quarter
     branch_blocks: int = 5  # residual blocks of each style branch
-    styles: int = 2  # rows of the norm parameters; a foundation has one for every painting
-    mask_size: int = 513  # side of the square as large as what the mask branch sees, pixels
-    mask_stride: int = 32  # of its coarsest features, 32 or 16, pixels of what it sees
-    # The region is sigmoid(gain * (logit + bias)): nearly as decided as DeepLab's, and rather a
-    # little too much than too little of a person.
+    styles: int = 2  # norm parameters: 2 in a pair, one for each painting in a foundation
+    mask_size: int = 513  # square root of the mask branch's input area, pixels
+    mask_stride: int = 32  # of its coarsest features, 16 or 32 of its input's pixels
+    # The mask is sigmoid(gain * (logit + bias)): nearly binary, as DeepLab's, and slightly larger
+    # rather than smaller than a person.
     mask_gain: float = 3.0
     mask_bias: float = 1.0
-    margin: int = MARGIN  # reflected around the picture, seen and cut off, pixels, 4k
+    margin: int = MARGIN  # reflected around the picture and cropped again, pixels, a multiple of 4
 
     @classmethod
     def read(cls, values: object) -> Self:
-        """The sizes that a file holds as JSON.
-
-        Raises ValueError for a name, a type or a value that no network can be built with.
-        """
+        """Build from a checkpoint's JSON. Raises ValueError for unknown or unusable values."""
         if not isinstance(values, Mapping):
             raise ValueError("the network's sizes are missing")
-        known = {f.name: f.type for f in fields(cls)}
+        known = {f.name: type(f.default) for f in fields(cls)}
         unknown = sorted(map(str, values.keys() - known.keys()))
         if unknown:
             raise ValueError(f"the network's {unknown[0]} is unknown")
-        return cls(**{name: _number(name, known[name], value) for name, value in values.items()})
+        numbers: dict[str, Any] = {n: _number(n, known[n], value) for n, value in values.items()}
+        return cls(**numbers)
 
 
 def _number(name: str, kind: type, value: Any) -> int | float:
-    """A value of this kind and range. Raises ValueError for another."""
+    """Return a value of this type within LIMITS. Raises ValueError for any other."""
     right = isinstance(value, (int, float) if kind is float else kind)
     low, high = LIMITS[name]
     # Integers beyond all floats are compared before they are converted.

@@ -1,4 +1,4 @@
-"""Which device and precision `auto` means, and a process made ready for large tensors."""
+"""Choose device and precision; tune the C library's memory allocator."""
 
 import ctypes
 import sys
@@ -7,27 +7,26 @@ import torch
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def keep_memory() -> None:
-    """Let the C library keep what large tensors free, for the next ones; glibc only.
+    """Make the C library keep freed memory for later tensors (glibc only).
 
-    Handed back to the system it comes again page by page: a pass of `small` takes 38 ms in OpenVINO
-    with it and 38 to 56 ms without (640x360, two cores), training is 5 % faster.
+    Memory returned to the system must be mapped again page by page. With this, a pass of `small` in
+    OpenVINO takes 38 ms instead of 38 to 56 (640x360, two cores), and training is 5 % faster.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt:
-            mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+            mallopt(M_MMAP_THRESHOLD, 32 << 20)  # its maximum
             mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def pick_device(name: str, number: int = 0) -> str:
-    """`auto`, cpu, cuda or mps as a device to use; CUDA devices by number.
+    """Return the device for auto, cpu, cuda or mps; `number`: which CUDA device.
 
-    Raises ValueError where the named one is unknown or absent.
+    Raises ValueError if it is unknown or absent.
     """
     present = {
         "cuda": torch.cuda.is_available(),
@@ -42,24 +41,24 @@ def pick_device(name: str, number: int = 0) -> str:
 
 
 def pick_precision(name: str, device: str) -> str:
-    """What `auto` means on a kind of device: fp16 on CUDA, bf16 on CPUs that have it, else fp32."""
+    """Resolve `auto`: fp16 on CUDA, bf16 on CPUs with bf16 units, else fp32."""
     if name != "auto":
         return name
     return "fp16" if device == "cuda" else "bf16" if device == "cpu" and _has_bf16() else "fp32"
 
 
 def _has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 by itself.
+    """Return whether the CPU has units for bf16.
 
-    Without such units AVX-512 takes it too, at half the speed of fp32 (measured: 43 multiply-adds a
-    nanosecond and core, fp32 83); with them at twice (209 and 90 on two cores).
+    Without them AVX-512 emulates it at half the speed of fp32 (measured: 43 against 83
+    multiply-adds per nanosecond and core); with them it is twice as fast (209 against 90 on two).
     """
     known = torch.cpu.get_capabilities()
     return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
 
 
 def pick_training_precision(name: str, device: str) -> str:
-    """What `auto` means for training: bf16 where there are units for it, fp32 elsewhere."""
+    """Resolve `auto` for training: bf16 on devices with bf16 units, else fp32."""
     if name != "auto":
         return name
     return "bf16" if device == "cuda" or (device == "cpu" and _has_bf16()) else "fp32"

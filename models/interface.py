@@ -1,15 +1,17 @@
-"""The network's contract with its callers: shapes and ranges."""
+"""What the network and its callers agree on: inputs, their ranges, and results."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 SMALLEST_SIDE = 16  # pixels
 
+EncodedT = TypeVar("EncodedT")
+
 
 class Inspection(NamedTuple):
-    """What `StyleNetwork.inspect` returns, all at the picture's size and in [0, 1]."""
+    """Everything that one pass computes, at the content's size and in [0, 1]."""
 
     stylized: Tensor  # (B, 3, H, W), the blended picture I
     foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
@@ -17,10 +19,13 @@ class Inspection(NamedTuple):
     mask: Tensor  # (B, 1, H, W), 1 = foreground
 
 
-class Painter(Protocol):
-    """What paints: a `StyleNetwork`, or an engine that runs its graph. Arguments are as there."""
+class Painter(Protocol[EncodedT]):
+    """A `StyleNetwork`, or a runtime that executes its graph. Arguments as for `StyleNetwork`.
 
-    at_once: int  # frames of a file that are best painted together
+    For several alphas of one picture: `encode` once, then `decode` for each.
+    """
+
+    at_once: int  # frames of a file to paint in one batch
 
     @property
     def device(self) -> torch.device: ...
@@ -49,9 +54,17 @@ class Painter(Protocol):
         swap: bool = False,
     ) -> Inspection: ...
 
+    def encode(self, content: Tensor, mask: Tensor | None = None) -> EncodedT: ...
 
-def check_inputs(content: Tensor, alpha: Tensor | float, mask: Tensor | None) -> None:
-    """Raise ValueError, in one line, for arguments that `StyleNetwork` does not take."""
+    def decode(self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False) -> Tensor: ...
+
+    def decode_all(
+        self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False
+    ) -> Inspection: ...
+
+
+def check_content(content: Tensor, mask: Tensor | None = None) -> None:
+    """Raise ValueError unless content and mask have the shapes and types that networks take."""
     if content.dim() != 4 or content.shape[1] != 3 or not content.is_floating_point():
         raise ValueError(
             f"content must be a float tensor (B, 3, H, W) in [0, 1], not {_describe(content)}"
@@ -63,20 +76,28 @@ def check_inputs(content: Tensor, alpha: Tensor | float, mask: Tensor | None) ->
         )
     if mask is not None and mask.shape != (content.shape[0], 1, *content.shape[-2:]):
         raise ValueError(f"mask must be (B, 1, H, W) of the content's size, not {_describe(mask)}")
+
+
+def check_alpha(alpha: Tensor | float, batch: int = 1) -> None:
+    """Raise ValueError unless alpha is in [0, 1]: a number, or one for each picture of a batch."""
     if isinstance(alpha, Tensor) and not (
-        alpha.dim() == 0 or (alpha.dim() == 1 and alpha.shape[0] in (1, content.shape[0]))
+        alpha.dim() == 0 or (alpha.dim() == 1 and alpha.shape[0] in (1, batch))
     ):
         raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
     if torch.compiler.is_compiling() or torch.compiler.is_exporting():
-        return  # values are not known while a graph is made
-    check_alpha(alpha)
-
-
-def check_alpha(alpha: Tensor | float) -> None:
-    """Raise ValueError if alpha, or one of several, does not lie in [0, 1]."""
+        return  # values are unknown while a graph is traced
     values = torch.as_tensor(alpha)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
+
+
+def lent_share(alpha: Tensor) -> Tensor:
+    """Return the share alpha / (1 + alpha) of the other style in each region's mixture.
+
+    It minimizes `|G - G1|^2 + alpha * |G - G2|^2` over Gram matrices G: 0 for each region in its
+    own style, 1/2 for an even mixture everywhere.
+    """
+    return alpha / (1 + alpha)
 
 
 def _describe(x: Tensor) -> str:

@@ -1,16 +1,15 @@
-"""Building blocks of the painter: padded convolutions and norms that know the style."""
-
-from typing import Any
+"""Building blocks of the network: convolutions and conditional instance norms."""
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-Moments = tuple[Tensor, Tensor]  # mean and variance, (B, C, 1, 1) each, float32
+from duostyle.models.tiling import WHOLE, Apply, Moments
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution with reflect padding, so that borders carry no dark frame."""
+    """Return a convolution with reflection padding, which leaves no dark border."""
     return nn.Conv2d(
         in_channels,
         out_channels,
@@ -22,33 +21,34 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
 
 
 def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:
-    """Instance normalisation (Ulyanov et al. 2016) with its scale and shift in one sweep.
+    """Apply instance normalization (Ulyanov et al. 2016) with scale and shift.
 
     `x`: `(B, C, H, W)`; `gamma`, `beta`: `(B or 1, C, H or 1, W or 1)`. The statistics are float32
-    whatever the input's precision: sums over a 4K picture drown or overflow in half precision.
+    whatever the input's precision: sums over a 4K picture overflow in half precision.
     """
     if torch.is_grad_enabled():
-        return InstanceNorm.apply(x, gamma.float(), beta.float(), eps)
+        normed: Tensor = InstanceNorm.apply(x, gamma.float(), beta.float(), eps)
+        return normed
     return _normalize(x, gamma, beta, eps)[0]
 
 
 class InstanceNorm(torch.autograd.Function):
-    """The same with a gradient of its own, in half of autograd's time."""
+    """Instance normalization with an explicit gradient, in half of autograd's time."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
-        stylized, mean, variance = _normalize(x, gamma, beta, eps)
+    def forward(ctx: FunctionCtx, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+        normed, mean, variance = _normalize(x, gamma, beta, eps)
         ctx.save_for_backward(x, mean, torch.rsqrt(variance + eps), gamma)
-        return stylized
+        return normed
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, mean, inverse, gamma = ctx.saved_tensors
         gradient, normal = gradient.float(), (x.float() - mean) * inverse
         scaled, turned = gradient * gamma, gradient * normal
         to_shift = scaled.mean(dim=(2, 3), keepdim=True)
         to_scale = (scaled * normal).mean(dim=(2, 3), keepdim=True)
-        # A change of the mean or the spread alone has no effect.
+        # The result does not depend on the input's mean and spread.
         to_x = (scaled - to_shift - normal * to_scale) * inverse
         to_gamma, to_beta = (g.sum_to_size(gamma.shape) for g in (turned, gradient))
         return to_x.to(x.dtype), to_gamma, to_beta, None
@@ -57,15 +57,16 @@ class InstanceNorm(torch.autograd.Function):
 def norm_affine(
     mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
-    """Scale and shift that norm and style do together, float32, of the arguments' shape."""
+    """Return normalization, gamma and beta as one scale and one shift, float32."""
     scale = gamma.float() * torch.rsqrt(variance + eps)
     return scale, beta.float() - mean * scale
 
 
 def statistics(x: Tensor) -> Moments:
-    """Return mean and variance of `(B, C, H, W)` over the places, `(B, C, 1, 1)`, float32.
+    """Return mean and variance of `(B, C, H, W)` over height and width, `(B, C, 1, 1)`, float32.
 
-    Two sweeps: torch.var_mean takes 15 times as long on CPUs, and overflows exported in fp16.
+    Computed in two passes: torch.var_mean is 15 times as slow on CPUs, and overflows when exported
+    in fp16.
     """
     wide = x.float()
     mean = wide.mean(dim=(2, 3), keepdim=True)
@@ -73,18 +74,20 @@ def statistics(x: Tensor) -> Moments:
 
 
 def _normalize(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What instance norm makes of `(B, C, H, W)`, and its mean and variance."""
+    """Return the normalized `(B, C, H, W)`, and its mean and variance before."""
     mean, variance = statistics(x)
     scale, shift = norm_affine(mean, variance, gamma, beta, eps)
     return torch.addcmul(shift, x, scale).to(x.dtype), mean, variance
 
 
 class DoublingConv(nn.Conv2d):
-    """Nearest 2x and a reflect-padded 3x3 convolution, `(B, C, h, w)` to `(B, C', 2h, 2w)`.
+    """Nearest 2x upsampling and a 3x3 convolution: `(B, C, h, w)` to `(B, C', 2h, 2w)`.
 
-    Two of three taps fall into one cell: added up beforehand they make one 2x2 convolution for
-    four places, at four ninths of the multiplications.
+    Two of three taps read the same cell. Summed in advance they make one 2x2 convolution for each
+    of four output pixels, with four ninths of the multiplications.
     """
+
+    bias: Tensor
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3)
@@ -96,17 +99,17 @@ class DoublingConv(nn.Conv2d):
         taps = torch.stack([torch.stack([a + b, c], -1), torch.stack([a, b + c], -1)], 2)
         places = F.conv2d(
             F.pad(x, (1, 1, 1, 1), mode="replicate"),
-            taps.flatten(0, 2),  # of a channel's odd rows and columns, then of its even ones
+            taps.flatten(0, 2),  # for each channel: odd rows and columns first, then even ones
             self.bias.repeat_interleave(4),
         )
         return F.pixel_shuffle(places, 2)[..., 1:-1, 1:-1]
 
 
 class ConditionalNorm(nn.Module):
-    """Conditional instance norm (Dumoulin et al. 2017): a row of scale and shift for every style.
+    """Conditional instance norm (Dumoulin et al. 2017): one scale and shift per style.
 
-    Two styles of a picture are mixed per place: with `weight`, the share of the first one,
-    `gamma(p) = weight(p) * gamma1 + (1 - weight(p)) * gamma2`, likewise beta.
+    The two styles of a picture are mixed per pixel, with the weight w of the first one:
+    `gamma = w * gamma1 + (1 - w) * gamma2`, and beta likewise.
     """
 
     def __init__(self, channels: int, styles: int = 2) -> None:
@@ -119,38 +122,38 @@ class ConditionalNorm(nn.Module):
         self,
         x: Tensor,
         weight: Tensor,
-        rows: Tensor | None = None,
+        styles: Tensor | None = None,
         moments: Moments | None = None,
     ) -> Tensor:
-        """Normalize `(B, C, H, W)`, scale and shift.
+        """Normalize, scale and shift `(B, C, H, W)`.
 
-        `weight`: share of the first style in [0, 1], `(B, 1, H or 1, W or 1)`; `rows`: the two
-        styles of each picture, `(B, 2)` int64, None for styles 0 and 1; `moments`: mean and
-        variance to take instead of the input's own.
+        `weight`: of the first style in [0, 1], `(B, 1, H or 1, W or 1)`; `styles`: indices of each
+        picture's two styles, `(B, 2)` int64, None for styles 0 and 1; `moments`: mean and variance
+        to use instead of the input's own.
         """
         if moments is None and torch.is_grad_enabled():
-            return instance_norm(x, *self.mixed(weight, rows))
+            return instance_norm(x, *self.mixed(weight, styles))
         mean, variance = moments or statistics(x)
-        styles = zip(_two(self.scale, rows), _two(self.shift, rows), strict=True)
-        first, second = (norm_affine(mean, variance, *style) for style in styles)
+        tables = zip(_pair(self.scale, styles), _pair(self.shift, styles), strict=True)
+        first, second = (norm_affine(mean, variance, gamma, beta) for gamma, beta in tables)
         scale, shift = (
             torch.lerp(two, one, weight.float()) for one, two in zip(first, second, strict=True)
         )
         return torch.addcmul(shift, x, scale).to(x.dtype)
 
-    def mixed(self, weight: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return gamma and beta per place, `(B, C, H or 1, W or 1)` each, float32."""
-        first, second = _two(self.scale.float(), rows)
+    def mixed(self, weight: Tensor, styles: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return gamma and beta, `(B, C, H or 1, W or 1)` each, float32; arguments as above."""
+        first, second = _pair(self.scale.float(), styles)
         scale = torch.lerp(second, first, weight.float())
-        first, second = _two(self.shift.float(), rows)
+        first, second = _pair(self.shift.float(), styles)
         return scale, torch.lerp(second, first, weight.float())
 
 
-def _two(table: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Two rows of a table `(styles, C, 1, 1)`, `(1 or B, C, 1, 1)` each."""
-    if rows is None:
+def _pair(table: Tensor, styles: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the two styles' entries of `(styles, C, 1, 1)`, `(1 or B, C, 1, 1)` each."""
+    if styles is None:
         return table[0:1], table[1:2]
-    return table[rows[:, 0]], table[rows[:, 1]]
+    return table[styles[:, 0]], table[styles[:, 1]]
 
 
 class StyledResidual(nn.Module):
@@ -163,44 +166,38 @@ class StyledResidual(nn.Module):
         self.conv2 = conv(channels, channels, 3)
         self.style2 = ConditionalNorm(channels, styles)
 
-    def forward(self, x: Tensor, weight: Tensor, rows: Tensor | None = None) -> Tensor:
-        """`weight`: share of the first style, `(B, 1, 1, 1)`; `rows`: as in `ConditionalNorm`."""
-        y = F.relu(self.style1(self.conv1(x), weight, rows))
-        return x + self.style2(self.conv2(y), weight, rows)
+    def forward(
+        self, x: Tensor, weight: Tensor, styles: Tensor | None = None, apply: Apply = WHOLE
+    ) -> Tensor:
+        """Return `(B, C, h, w)` for the same shape.
 
-    def steps(
-        self, weight: Tensor, rows: Tensor | None = None
-    ) -> list[tuple[nn.Conv2d, Tensor, Tensor]]:
-        """Convolution, gamma and beta, twice."""
-        return [
-            (self.conv1, *self.style1.mixed(weight, rows)),
-            (self.conv2, *self.style2.mixed(weight, rows)),
-        ]
+        `weight`, `styles`: as for `ConditionalNorm`, `weight` `(B, 1, 1, 1)`; `apply`: whole or
+        in strips.
+        """
+        y, m1 = apply(self.conv1, x)
+        y, m2 = apply(lambda y: self.conv2(F.relu(self.style1(y, weight, styles, m1))), y)
+        return apply(lambda x, y: x + self.style2(y, weight, styles, m2), x, y)[0]
 
 
 class StyledUpsample(nn.Module):
-    """Nearest 2x upsampling, 3x3 convolution, conditional instance norm per place, ReLU."""
+    """Nearest 2x upsampling and 3x3 convolution; then conditional instance norm and ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, styles: int = 2) -> None:
         super().__init__()
         self.conv = DoublingConv(in_channels, out_channels)
         self.style = ConditionalNorm(out_channels, styles)
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """`(B, C, h, w)` to `(B, C', 2h, 2w)`, before the norm."""
-        return self.conv(x)
-
     def finish(
-        self, x: Tensor, weight: Tensor, rows: Tensor | None, moments: Moments | None = None
+        self, x: Tensor, weight: Tensor, styles: Tensor | None, moments: Moments | None
     ) -> Tensor:
-        """Norm and activation; arguments as of `ConditionalNorm`."""
-        return F.relu(self.style(x, weight, rows, moments))
+        """Norm and activation of the convolution's output; arguments as for `ConditionalNorm`."""
+        return F.relu(self.style(x, weight, styles, moments))
 
 
 class StyledOutput(nn.Module):
-    """The last convolution, conditional instance norm per place, sigmoid.
+    """A 9x9 convolution to RGB; then conditional instance norm and sigmoid.
 
-    The norm sets each style's palette and contrast, whatever the photograph's.
+    The norm sets each style's palette and contrast, whatever the content's.
     """
 
     def __init__(self, in_channels: int, styles: int = 2) -> None:
@@ -208,12 +205,8 @@ class StyledOutput(nn.Module):
         self.conv = conv(in_channels, 3, 9)
         self.style = ConditionalNorm(3, styles)
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """`(B, C, H, W)` to `(B, 3, H, W)`, before the norm."""
-        return self.conv(x)
-
     def finish(
-        self, x: Tensor, weight: Tensor, rows: Tensor | None, moments: Moments | None = None
+        self, x: Tensor, weight: Tensor, styles: Tensor | None, moments: Moments | None
     ) -> Tensor:
-        """Norm and activation; arguments as of `ConditionalNorm`."""
-        return torch.sigmoid(self.style(x.float(), weight, rows, moments))
+        """Norm and activation of the convolution's output; arguments as for `ConditionalNorm`."""
+        return torch.sigmoid(self.style(x.float(), weight, styles, moments))

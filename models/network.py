@@ -1,38 +1,65 @@
-"""The network: two paintings' styles in one pass, as the design's figure draws it.
+"""The network: two styles in one pass.
 
-picture -> encoder -+-> style branch 1 -> f1
-                    +-> style branch 2 -> f2
-picture, small -> mask branch + edges from the encoder  -> m
-m * f1 + (1 - m) * f2 -> decoder, styled at every place  -> stylized picture
+        content -> encoder -> features                        encode: does not depend on alpha
+content, edges -> mask branch -> mask m
+                                        - - - - - - - - - - - - - - - - - - - - - - - - - - -
+       features -> style branch 1 -> f1                       decode: depends on alpha
+       features -> style branch 2 -> f2
+m * f1 + (1 - m) * f2 -> decoder -> stylized picture
 """
 
-from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from duostyle.models import tiling as large
+from duostyle.models import tiling
 from duostyle.models.config import NetworkConfig
-from duostyle.models.context import HALO, STRIDE, Frame, Seen
-from duostyle.models.interface import Inspection, check_inputs
-from duostyle.models.layers import Moments, StyledOutput, StyledResidual, StyledUpsample, conv
+from duostyle.models.crop import STRIDE, CropBox, pad
+from duostyle.models.hub import CheckpointHubMixin
+from duostyle.models.interface import Inspection, check_alpha, check_content, lent_share
+from duostyle.models.layers import StyledOutput, StyledResidual, StyledUpsample, conv
 from duostyle.models.mask import MaskBranch
-
-STRIP_PIXELS = 4_000_000  # of the picture, decoded at a time
-WHOLE_PIXELS = 12_000_000  # of larger pictures nothing is held as a whole in float32
+from duostyle.models.tiling import choose
 
 
-class StyleNetwork(nn.Module):
+class Encoded(NamedTuple):
+    """What does not depend on alpha: one for all alphas, swaps and branch images of a picture."""
+
+    features: Tensor  # (B, 4 * width, h, w), of the padded picture
+    mask: Tensor  # (B, 1, H, W) in [0, 1], given or learned, 1 = foreground
+    content: CropBox  # where the content lies in the padded picture
+    painted: CropBox  # what is painted of it: the content without its context
+    styles: Tensor | None = None  # (B, 2), indices of the two styles; None for 0 and 1
+
+
+class Styled(NamedTuple):
+    """The encoder's features after both style branches."""
+
+    first: Tensor  # (B, 4 * width, h, w), style branch 1
+    second: Tensor  # (B, 4 * width, h, w), style branch 2
+    share: Tensor  # (B, 1, 1, 1), of the other style in each region's mixture
+
+
+class StyleNetwork(
+    nn.Module,
+    CheckpointHubMixin,
+    library_name="duostyle",
+    pipeline_tag="image-to-image",
+    license="mit",
+    tags=["style-transfer"],
+):
     """Paint the foreground in style 1 and the background in style 2, blended by alpha."""
 
-    at_once = 1  # frames of a file that are best painted together
+    at_once = 1  # frames of a file to paint in one batch
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         w, styles = config.width, config.styles
         self.config = config
-        # Channels at full, half and quarter size are w, 2 * w and 4 * w.
+        self.header: dict[str, Any] = {}  # of the checkpoint that it was loaded from
+        # Channels at full, half and quarter resolution: w, 2 * w and 4 * w.
         self.encoder = nn.Sequential(
             conv(3, w, 9),
             nn.ReLU(),
@@ -53,8 +80,55 @@ class StyleNetwork(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.to_rgb.conv.weight.device
+
+    def encode(
+        self,
+        content: Tensor,
+        mask: Tensor | None = None,
+        context: int = 0,
+        styles: Tensor | None = None,
+    ) -> Encoded:
+        """Compute everything that does not depend on alpha: encoder and mask branch.
+
+        `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `mask`: `(B, 1, H, W)` in [0, 1],
+        1 = foreground, instead of the learned one; `context`: pixels on each side of `content`, a
+        multiple of 4, that are read and not painted (around a training crop); `styles`: indices of
+        the two styles of each picture, `(B, 2)` int64, for a network with more than two.
+        Raises ValueError for wrong shapes or types.
+        """
+        check_content(content, mask)
+        padded, box = self._pad(content)
+        painted = box.shrink(context)
+        height, width = (side // STRIDE for side in padded.shape[-2:])
+        apply = choose(self, height, width, tiling.WHOLE_PIXELS)
+        features, _ = apply(self.encoder, padded)
+        if mask is None:
+            logits = self._mask_logits(content, box, features) + self.config.mask_bias
+            mask = torch.sigmoid(self.config.mask_gain * logits)
+        return Encoded(features, mask.to(content), box, painted, styles)
+
+    def decode(self, encoded: Encoded, alpha: Tensor | float, swap: bool = False) -> Tensor:
+        """Stylize an encoded picture: style branches, merge by the mask, decoder.
+
+        `alpha`: a number or `(B,)` in [0, 1]; `swap`: exchange the two styles.
+        Returns `(B, 3, H, W)` in [0, 1], without the context. Raises ValueError for a wrong alpha.
+        """
+        return self._render(encoded, self._stylize(encoded, alpha), encoded.mask, swap)
+
+    def decode_all(self, encoded: Encoded, alpha: Tensor | float, swap: bool = False) -> Inspection:
+        """Return the stylized picture together with both branch images and the mask.
+
+        Arguments and errors as for `decode`. The style branches run once.
+        """
+        styled, ones = self._stylize(encoded, alpha), torch.ones_like(encoded.mask)
+        return Inspection(
+            self._render(encoded, styled, encoded.mask, swap),
+            self._render(encoded, styled, ones, swap),
+            self._render(encoded, styled, 1 - ones, swap),
+            encoded.mask,
+        )
 
     def forward(
         self,
@@ -62,21 +136,14 @@ class StyleNetwork(nn.Module):
         alpha: Tensor | float,
         mask: Tensor | None = None,
         swap: bool = False,
-        surroundings: int = 0,
-        rows: Tensor | None = None,
+        context: int = 0,
+        styles: Tensor | None = None,
     ) -> Tensor:
         """Stylize a batch of pictures in one pass.
 
-        `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `alpha`: a number or `(B,)` in
-        [0, 1]; `mask`: `(B, 1, H, W)` in [0, 1], 1 = foreground, instead of the learned one;
-        `swap`: the foreground in style 2 and the background in style 1; `surroundings`: pixels on
-        each side of `content`, a multiple of 4, that are seen and not painted: what is returned is
-        smaller by them (context around a training crop); `rows`: the two styles of each picture,
-        `(B, 2)` int64, of a network with more than two.
-        Returns `(B, 3, H, W)` in [0, 1]. Raises ValueError where a shape or alpha is off.
+        Arguments, result and errors as for `encode` and `decode`.
         """
-        seen = self._look(content, alpha, mask, surroundings, rows)
-        return seen.frame.cut(self.decode(seen, _style1(seen.region, swap)))
+        return self.decode(self.encode(content, mask, context, styles), alpha, swap)
 
     def paint(
         self,
@@ -85,13 +152,9 @@ class StyleNetwork(nn.Module):
         mask: Tensor | None = None,
         swap: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """The blended picture and the mask that it is painted by, `(B, 1, H, W)`.
-
-        Arguments and errors as for a plain call.
-        """
-        seen = self._look(content, alpha, mask)
-        stylized = self.decode(seen, _style1(seen.region, swap))
-        return seen.frame.cut(stylized), seen.frame.cut(seen.region)
+        """Return the stylized picture and its mask, `(B, 1, H, W)`; arguments as for `forward`."""
+        encoded = self.encode(content, mask)
+        return self.decode(encoded, alpha, swap), encoded.mask
 
     def inspect(
         self,
@@ -100,150 +163,90 @@ class StyleNetwork(nn.Module):
         mask: Tensor | None = None,
         swap: bool = False,
     ) -> Inspection:
-        """The blended picture together with both branch images and the mask.
-
-        Arguments and errors as for a plain call.
-        """
-        seen = self._look(content, alpha, mask)
-        everywhere = torch.ones_like(seen.region)
-        outputs = (
-            self.decode(seen, _style1(seen.region, swap)),
-            self.decode(seen, _style1(everywhere, swap)),
-            self.decode(seen, _style1(torch.zeros_like(seen.region), swap)),
-            seen.region,
-        )
-        return Inspection(*map(seen.frame.cut, outputs))
+        """Return the stylized picture, both branch images and the mask; arguments as above."""
+        return self.decode_all(self.encode(content, mask), alpha, swap)
 
     def mask_logits(self, content: Tensor) -> Tensor:
-        """Foreground logits `(B, 1, H, W)` of the mask branch; the encoder takes no gradient."""
-        frame, padded, _ = self._prepare(content, 0.0, None)
+        """Return the mask branch's foreground logits `(B, 1, H, W)`; the encoder is not trained."""
+        check_content(content)
+        padded, box = self._pad(content)
         with torch.no_grad():
             features = self.encoder(padded)
-        return self._logits(content, frame, features)
+        return self._mask_logits(content, box, features)
 
-    def branches(
-        self, features: Tensor, share: Tensor, whole: bool = True, rows: Tensor | None = None
-    ) -> list[Tensor]:
-        """Encoder features `(B, 4 * width, h, w)` through the style blocks.
+    def _pad(self, content: Tensor) -> tuple[Tensor, CropBox]:
+        """Pad to multiples of STRIDE; outside training also by a margin, which is cropped again.
 
-        `whole`: not in strips.
+        Convolutions that reach over the border then read reflected content, not padding.
         """
-        results = []
-        for branch, weight in ((self.branch1, 1 - share), (self.branch2, share)):
-            x = features
-            for block in branch:
-                if whole:
-                    x = block(x, weight, rows)
-                else:
-                    x = large.residual(x, block.steps(weight, rows))
-            results.append(x)
-        return results
+        return pad(content, 0 if self.training else self.config.margin)
 
-    def decode(self, seen: Seen, mask: Tensor) -> Tensor:
-        """Merge the features by style 1's region and decode each place in its style.
-
-        `mask`: where style 1 goes, in [0, 1], of `seen.region`'s size. Returns `(B, 3, 4h, 4w)` in
-        [0, 1] for features `(B, 4 * width, h, w)`.
-
-        Large pictures are decoded in strips where nothing learns; the strips overlap, and their
-        norms share the statistics of the whole.
-        """
-        height, width = seen.first.shape[-2:]
-        rows = max(STRIP_PIXELS // (STRIDE * STRIDE * width), 4 * HALO)
-        learns = seen.first.requires_grad or torch.compiler.is_exporting()
-        if learns or height <= rows + 2 * HALO:
-            return self._decode(seen, mask)
-        return large.decode(self._decode, len(self.ups) + 1, seen, mask, rows)
-
-    def _decode(
-        self,
-        seen: Seen,
-        mask: Tensor,
-        moments: Sequence[Moments] | None = None,
-        until: int | None = None,
-    ) -> Tensor:
-        """Paint; arguments as of `decode`.
-
-        `moments`: statistics of the norms, in order, instead of the features' own; `until`: return
-        the input of this norm, `(B, C, ...)`, instead of the picture.
-        """
-        cell = STRIDE
-        first, second = (x.float() if x.dtype == torch.half else x for x in seen[:2])
-        quarter = F.avg_pool2d(mask, cell).to(first.dtype)
-        x = torch.lerp(second, first, quarter)
-        for number, layer in enumerate([*self.ups, self.to_rgb]):
-            x = layer.convolve(x)
-            if number == until:
-                return x
-            cell = max(cell // 2, 1)
-            place = F.avg_pool2d(mask, cell) if cell > 1 else mask
-            weight = _first_style(place, seen.share)
-            x = layer.finish(x, weight, seen.rows, moments[number] if moments else None)
-        return x
-
-    def _look(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None,
-        surroundings: int = 0,
-        rows: Tensor | None = None,
-    ) -> Seen:
-        """Everything but the decoder, for the cells that have to be decoded."""
-        frame, padded, share = self._prepare(content, alpha, mask)
-        learns = torch.is_grad_enabled() or torch.compiler.is_exporting()
-        whole = learns or content.shape[-2] * content.shape[-1] <= WHOLE_PIXELS
-        features = self.encoder(padded) if whole else large.encode(self.encoder, padded)
-        region = self._region(content, frame, features, mask)
-        cells, frame = frame.shrink(surroundings).focus(*features.shape[-2:])
-        first, second = self.branches(features, share, whole, rows)
-        return Seen(first, second, region, share, rows, frame).part(cells)
-
-    def _logits(self, content: Tensor, frame: Frame, features: Tensor) -> Tensor:
-        """Return the mask branch's logits of the picture without its margins, `(B, 1, H, W)`."""
-        padding = (0, -frame.width % STRIDE, 0, -frame.height % STRIDE)
+    def _mask_logits(self, content: Tensor, box: CropBox, features: Tensor) -> Tensor:
+        """Run the mask branch on the content, with edges from the encoder's features."""
+        padding = (0, -box.width % STRIDE, 0, -box.height % STRIDE)
         picture = content
         if torch.compiler.is_exporting() or any(padding):
             picture = F.pad(content, padding, mode="reflect")
-        edges = frame.cells().cut(features).to(content.dtype)
-        logits = self.mask_branch(picture, edges)
-        # Enlarged before the sigmoid: the edge stays sharp.
+        logits = self.mask_branch(picture, box.cells().cut(features).to(content.dtype))
+        # Interpolated before the sigmoid: edges stay sharp.
         logits = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
-        return logits[..., : frame.height, : frame.width]
+        return logits[..., : box.height, : box.width]
 
-    def _region(
-        self, content: Tensor, frame: Frame, features: Tensor, mask: Tensor | None
-    ) -> Tensor:
-        """Return the foreground, given or learned, `(B, 1, H, W)`, margins included."""
-        height, width = (side * STRIDE for side in features.shape[-2:])
-        if mask is not None:
-            return frame.extend(mask.to(content), height, width)
-        logits = self._logits(content, frame, features) + self.config.mask_bias
-        region = torch.sigmoid(self.config.mask_gain * logits).to(content)
-        return frame.extend(region, height, width)
+    def _stylize(self, encoded: Encoded, alpha: Tensor | float) -> Styled:
+        """Run both style branches on the encoder's features."""
+        batch, _, height, width = encoded.features.shape
+        check_alpha(alpha, batch)
+        alpha = torch.as_tensor(alpha, dtype=torch.float32, device=encoded.features.device)
+        share = lent_share(alpha.expand(batch)).view(batch, 1, 1, 1)
+        apply = choose(self, height, width, tiling.WHOLE_PIXELS)
+        first = second = encoded.features
+        for block in self.branch1:
+            first = block(first, 1 - share, encoded.styles, apply)
+        for block in self.branch2:
+            second = block(second, share, encoded.styles, apply)
+        return Styled(first, second, share)
 
-    def _prepare(
-        self, content: Tensor, alpha: Tensor | float, mask: Tensor | None
-    ) -> tuple[Frame, Tensor, Tensor]:
-        """Check, pad to whole strides, and turn alpha into the other style's share.
+    def _render(self, encoded: Encoded, styled: Styled, mask: Tensor, swap: bool) -> Tensor:
+        """Merge both branches by a mask, and decode every pixel in its style.
 
-        Outside training there is a margin on every side, which is cut off: convolutions that
-        reach over the border see mirrored content there, and paint what they like.
+        `mask`: `(B, 1, H, W)` of the content's size, 1 = foreground.
+        Returns the painted box, `(B, 3, ...)` in [0, 1].
         """
-        check_inputs(content, alpha, mask)
-        batch = content.shape[0]
-        alpha = torch.as_tensor(alpha, dtype=torch.float32, device=content.device).expand(batch)
-        # Minimising |G - G1|^2 + alpha |G - G2|^2 gives G2 this share of the mixture.
-        share = (alpha / (1 + alpha)).view(batch, 1, 1, 1)
-        frame, padded = Frame.around(content, 0 if self.training else self.config.margin)
-        return frame, padded, share
+        (height, width), styles = styled.first.shape[-2:], encoded.styles
+        mask = encoded.content.pad_to(mask, STRIDE * height, STRIDE * width)
+        mask = 1 - mask if swap else mask
+        cells, inner = encoded.painted.receptive_field(height, width)
+        first, second, mask = (
+            cells.cut(styled.first),
+            cells.cut(styled.second),
+            cells.pixels().cut(mask),
+        )
+
+        def weight(mask: Tensor, cell: int = 1) -> Tensor:
+            """Return style 1's weight in cells of so many pixels a side."""
+            return style1_weight(F.avg_pool2d(mask, cell) if cell > 1 else mask, styled.share)
+
+        def upsample(x: Tensor, mask: Tensor) -> Tensor:
+            """Return full resolution from half resolution, before the norm."""
+            return up2.conv(up1.finish(x, weight(mask, 2), styles, m1))
+
+        up1, up2, rgb = *self.ups, self.to_rgb
+        apply = choose(self, cells.height, cells.width, tiling.DECODED_PIXELS)
+        x, m1 = apply(lambda f1, f2, m: up1.conv(merge(f1, f2, m)), first, second, mask)
+        m2 = apply.moments(upsample, x, mask)
+        x, m3 = apply(
+            lambda x, m: rgb.conv(up2.finish(upsample(x, m), weight(m), styles, m2)), x, mask
+        )
+        x, _ = apply(lambda x, m: rgb.finish(x, weight(m), styles, m3), x, mask)
+        return inner.cut(x)
 
 
-def _style1(mask: Tensor, swap: bool) -> Tensor:
-    """Where style 1 goes."""
-    return 1 - mask if swap else mask
+def merge(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
+    """Merge features `(B, C, h, w)` by a mask `(B, 1, 4h, 4w)`: `m * f1 + (1 - m) * f2`."""
+    first, second = (x.float() if x.dtype == torch.half else x for x in (first, second))
+    return torch.lerp(second, first, F.avg_pool2d(mask, STRIDE).to(first.dtype))
 
 
-def _first_style(mask: Tensor, share: Tensor) -> Tensor:
-    """Weight of style 1 at every place: its own share inside the mask, the lent one outside."""
+def style1_weight(mask: Tensor, share: Tensor) -> Tensor:
+    """Return style 1's weight: `1 - share` in the foreground, `share` in the background."""
     return torch.lerp(share, 1 - share, mask)

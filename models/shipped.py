@@ -1,4 +1,4 @@
-"""The pairs that come with the project, and the paintings that they were trained on."""
+"""The shipped pairs, and the paintings that they were trained on."""
 
 import json
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from duostyle.files import ROOT
 
 SHIPPED = ROOT / "checkpoints"
-LIST = "pairs.json"  # beside the checkpoints; its order is the pairs' order
-SMALL = "-small"  # ends the name of a pair's smaller network
+LIST = "pairs.json"  # in SHIPPED; lists the pairs in order
+SMALL = "-small"  # suffix of a pair's smaller network
 
 
 @dataclass(frozen=True)
-class Painting:
-    """A painting as a caption names it."""
+class Artwork:
+    """A painting's caption."""
 
     title: str
     artist: str
@@ -23,21 +23,21 @@ class Painting:
 
 
 def shipped_checkpoints() -> list[str]:
-    """Return the bare names of the pairs that come with the project; the first is the default.
+    """Return the names of the shipped pairs; the first is the default.
 
-    The foundation, which pairs are trained from, is not one of them.
+    The foundations, which pairs are trained from, are not included.
     """
     names = (name for pair in _paintings() for name in (pair, pair + SMALL))
     return [name for name in names if (SHIPPED / f"{name}.safetensors").exists()]
 
 
-def describe(name: str) -> tuple[Painting, Painting]:
-    """The foreground's and the background's painting of a shipped pair, either size.
+def describe(name: str) -> tuple[Artwork, Artwork]:
+    """Return the foreground's and the background's painting of a shipped pair.
 
-    Raises KeyError for a name that `shipped_checkpoints` does not hold.
+    Raises KeyError for a name that is not in `shipped_checkpoints`.
     """
     first, second = _paintings()[_pair(name)]
-    return Painting(**first), Painting(**second)
+    return Artwork(**first), Artwork(**second)
 
 
 def _pair(name: str) -> str:
@@ -45,4 +45,5 @@ def _pair(name: str) -> str:
 
 
 def _paintings() -> dict[str, list[dict[str, str]]]:
-    return json.loads((SHIPPED / LIST).read_text(encoding="utf-8"))
+    pairs: dict[str, list[dict[str, str]]] = json.loads((SHIPPED / LIST).read_text("utf-8"))
+    return pairs

@@ -1,126 +1,152 @@
-"""Large pictures in bounded memory: strips that share the norms' statistics of the whole.
+"""Tiling: large pictures in strips, in bounded memory, with instance norm over the whole picture.
 
-The result is that of the whole picture but for rounding: features are kept in float16. Every
-convolution but the last of a norm's way is reckoned again for the next norm; that is the price.
+A network's layers call `apply(function, *inputs)`. `Whole` calls the function once. `Strips` calls
+it strip by strip, joins the results, and returns their mean and variance, which the next instance
+norm takes instead of its own input's. The picture is the same but for rounding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from duostyle.models.context import HALO, STRIDE, Frame, Seen
-from duostyle.models.layers import norm_affine
+from duostyle.models.crop import HALO, STRIDE
 
-STRIP = 64  # feature rows at a time
+STRIP_PIXELS = 1_000_000  # of the picture, in one strip
+DECODED_PIXELS = 4_000_000  # larger pictures are decoded in strips
+WHOLE_PIXELS = 12_500_000  # larger pictures: no layer runs whole, features are kept in float16
 
-Affine = tuple[Tensor, Tensor]  # scale and shift, (B, C, 1, 1) each
-
-
-class Strip(NamedTuple):
-    """Some feature rows."""
-
-    look: slice  # rows to look at
-    own: slice  # the strip's own, among these
-    place: slice  # the strip's own, among all
+Moments = tuple[Tensor, Tensor]  # mean and variance, (B, C, 1, 1) each, float32
 
 
-def strips(height: int, size: int | None = None) -> Iterator[Strip]:
-    """Every row once, in strips of `size` rows (None: STRIP) with HALO more on either side."""
-    for start in range(0, height, size or STRIP):
-        top, end = max(start - HALO, 0), min(start + (size or STRIP), height)
-        look = slice(top, min(end + HALO, height))
-        yield Strip(look, slice(start - top, end - top), slice(start, end))
+class Apply(Protocol):
+    """How a function of pictures and features is applied: whole, or in strips."""
+
+    def __call__(
+        self, function: Callable[..., Tensor], *inputs: Tensor
+    ) -> tuple[Tensor, Moments | None]:
+        """Return the result and its moments, or None where a norm computes its own."""
+
+    def moments(self, function: Callable[..., Tensor], *inputs: Tensor) -> Moments | None:
+        """Return the moments alone; the result, too large to keep, is computed again later."""
 
 
-class Moments:
-    """Mean and variance over the places of all strips, in float64."""
+class Whole:
+    """Apply a function to whole inputs; a norm computes its own statistics."""
+
+    def __call__(
+        self, function: Callable[..., Tensor], *inputs: Tensor
+    ) -> tuple[Tensor, Moments | None]:
+        return function(*inputs), None
+
+    def moments(self, function: Callable[..., Tensor], *inputs: Tensor) -> Moments | None:
+        return None
+
+
+WHOLE = Whole()
+
+
+class Strips:
+    """Apply a function in strips of some feature rows, with HALO rows more on each side.
+
+    `cells`: feature rows of the picture; `rows`: of a strip; `half`: keep features in float16
+    between two functions (computation stays in float32, or as autocast says).
+    """
+
+    def __init__(self, cells: int, rows: int, half: bool = False) -> None:
+        self.cells, self.rows, self.half = cells, rows, half
+
+    def __call__(
+        self, function: Callable[..., Tensor], *inputs: Tensor
+    ) -> tuple[Tensor, Moments | None]:
+        """Return the result `(B, C, H, W)`, and its mean and variance.
+
+        `function`: reads at most HALO cells on each side of a cell; `inputs`: `(B, C, H, W)` with
+        `H` a multiple of `cells`.
+        """
+        output: Tensor | None = None
+        sums = Sums()
+        for top, part in self._parts(function, inputs):
+            sums.add(part)
+            if output is None:
+                step = part.shape[2] // min(self.rows, self.cells)
+                shape = (*part.shape[:2], step * self.cells, part.shape[3])
+                output = part.new_empty(shape, dtype=self._dtype(part))
+            output[:, :, step * top : step * top + part.shape[2]] = part
+        assert output is not None  # there is at least one strip
+        return output, sums.moments()
+
+    def moments(self, function: Callable[..., Tensor], *inputs: Tensor) -> Moments | None:
+        """Return mean and variance of the result; arguments as above."""
+        sums = Sums()
+        for _, part in self._parts(function, inputs):
+            sums.add(part)
+        return sums.moments()
+
+    def _parts(
+        self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first cell and the result of every strip, without its neighbours."""
+        for top in range(0, self.cells, self.rows):
+            bottom = min(top + self.rows, self.cells)
+            start, stop = max(top - HALO, 0), min(bottom + HALO, self.cells)
+            part = function(*[self._rows(x, start, stop) for x in inputs])
+            step = part.shape[2] // (stop - start)
+            yield top, part[:, :, step * (top - start) : step * (bottom - start)]
+
+    def _rows(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Return feature rows `start` to `stop` of an input of any resolution."""
+        step = x.shape[2] // self.cells
+        x = x[:, :, step * start : step * stop]
+        return x.float() if self.half and x.dtype == torch.half else x
+
+    def _dtype(self, part: Tensor) -> torch.dtype:
+        """Return the type that a result is kept in; pictures and masks keep their own."""
+        return torch.half if self.half and part.shape[1] > 3 else part.dtype
+
+
+class Sums:
+    """Sums for the mean and variance of a tensor that is seen part by part, in float64."""
 
     def __init__(self) -> None:
-        self.count, self.sum, self.squares = 0, 0.0, 0.0
+        self.count = 0
+        self.total = self.squares = torch.zeros((), dtype=torch.float64)
         self.device = torch.device("cpu")
 
     def add(self, part: Tensor) -> None:
-        """A strip's own rows, `(B, C, h, w)`."""
-        part, self.device = part.float(), part.device
+        """Add some rows, `(B, C, h, W)`."""
+        part = part.float()
         self.count += part.shape[2] * part.shape[3]
-        self.sum = self.sum + self._add_up(part)
-        self.squares = self.squares + self._add_up(part.square())
+        self.total = _sum(part) + self.total
+        self.squares = _sum(part.square()) + self.squares
+        self.device = part.device
 
-    @staticmethod
-    def _add_up(part: Tensor) -> Tensor:
-        """Sum over the places, `(B, C, 1, 1)`, float64 (on the CPU where the device has none)."""
-        if part.device.type == "mps":
-            return part.sum(dim=3, keepdim=True).cpu().double().sum(dim=2, keepdim=True)
-        return part.sum(dim=(2, 3), keepdim=True, dtype=torch.float64)
-
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance, `(B, C, 1, 1)` each, float32."""
-        mean = self.sum / self.count
+    def moments(self) -> Moments:
+        """Return mean and variance of all rows so far, `(B, C, 1, 1)` each, float32."""
+        mean = self.total / self.count
         variance = (self.squares / self.count - mean.square()).clamp_min(0)
         return mean.float().to(self.device), variance.float().to(self.device)
 
-    def affine(self, gamma: Tensor, beta: Tensor) -> Affine:
-        """What the norm does to `x`: `scale * x + shift`."""
-        return norm_affine(*self.statistics(), gamma, beta)
 
+def choose(network: nn.Module, height: int, width: int, limit: int) -> Apply:
+    """Choose how layers are applied to a picture of `height` x `width` feature cells.
 
-def encode(encoder: nn.Sequential, picture: Tensor) -> Tensor:
-    """Return the encoder's features of `(B, 3, H, W)`, `(B, C, H/4, W/4)`, float16."""
-    batch, _, height, width = picture.shape
-    channels, height, width = encoder[-2].out_channels, height // STRIDE, width // STRIDE
-    features = picture.new_empty(batch, channels, height, width, dtype=torch.half)
-    for look, own, place in strips(height):
-        rows = slice(STRIDE * look.start, STRIDE * look.stop)
-        features[..., place, :] = encoder(picture[..., rows, :])[..., own, :]
-    return features
-
-
-def residual(x: Tensor, steps: Sequence[tuple[nn.Conv2d, Tensor, Tensor]]) -> Tensor:
-    """A residual block on features `(B, C, h, w)`, by its `steps`: convolution, gamma, beta."""
-    (first, gamma1, beta1), (second, gamma2, beta2) = steps
-    moments = Moments()
-    for look, own, _ in strips(x.shape[-2]):
-        moments.add(first(x[..., look, :].float())[..., own, :])
-    scale, shift = moments.affine(gamma1, beta1)
-    moments, y = Moments(), torch.empty_like(x)
-    for look, own, place in strips(x.shape[-2]):
-        part = F.relu(torch.addcmul(shift, first(x[..., look, :].float()), scale))
-        part = second(part)[..., own, :]
-        moments.add(part)
-        y[..., place, :] = part
-    scale, shift = moments.affine(gamma2, beta2)
-    for _, _, place in strips(x.shape[-2]):
-        rows = y[..., place, :]
-        rows.copy_(x[..., place, :].float() + torch.addcmul(shift, rows.float(), scale))
-    return y
-
-
-def decode(paint: Callable[..., Tensor], norms: int, seen: Seen, mask: Tensor, rows: int) -> Tensor:
-    """Decode features and style 1's region by `paint`, so many feature rows at a time.
-
-    `paint`: takes features, region, statistics of the norms so far and the number of the norm
-    whose input is wanted; `norms`: how many there are. One pass over the strips for each norm, and
-    one that paints.
+    `limit`: pixels up to which a picture is processed whole. Training and export always are.
     """
-    height, width = seen.first.shape[-2:]
-    known: list[tuple[Tensor, Tensor]] = []
-    painted: list[Tensor] = []
-    for norm in range(norms + 1):
-        moments = Moments()
-        for look, own, _ in strips(height, rows):
-            part = Frame(look.stop - look.start, width, look.start)
-            region = part.finer(STRIDE).cut(mask)
-            until = norm if norm < norms else None
-            strip = paint(seen.part(part), region, known, until)
-            step = strip.shape[-2] // part.height
-            strip = strip[..., step * own.start : step * own.stop, :]
-            if until is None:
-                painted.append(strip)
-            else:
-                moments.add(strip)
-        if norm < norms:
-            known.append(moments.statistics())
-    return torch.cat(painted, dim=2)
+    pixels = STRIDE * STRIDE * height * width
+    if torch.compiler.is_exporting() or pixels <= limit or _learns(network):
+        return WHOLE
+    rows = max(STRIP_PIXELS // (STRIDE * STRIDE * width), 4 * HALO)
+    return Strips(height, rows, half=pixels > WHOLE_PIXELS)
+
+
+def _learns(network: nn.Module) -> bool:
+    return torch.is_grad_enabled() and any(p.requires_grad for p in network.parameters())
+
+
+def _sum(x: Tensor) -> Tensor:
+    """Sum over height and width, `(B, C, 1, 1)`, float64 (on the CPU for MPS, which has none)."""
+    if x.device.type == "mps":
+        return x.sum(dim=3, keepdim=True).cpu().double().sum(dim=2, keepdim=True)
+    return x.sum(dim=(2, 3), keepdim=True, dtype=torch.float64)

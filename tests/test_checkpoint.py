@@ -37,6 +37,23 @@ def test_round_trip(network: StyleNetwork, checkpoint: Path) -> None:
     assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
 
 
+def test_from_pretrained_loads_what_save_pretrained_wrote(checkpoint: Path, tmp_path: Path) -> None:
+    network, folder = load_checkpoint(checkpoint), tmp_path / "repository"
+    network.save_pretrained(folder)
+    loaded = StyleNetwork.from_pretrained(folder)
+    content = torch.rand(1, 3, 40, 40)
+    assert torch.equal(loaded(content, 0.5), network(content, 0.5)) and not loaded.training
+    # One format: the file is a checkpoint, whatever the mixin adds.
+    file = folder / "model.safetensors"
+    assert file.read_bytes() == checkpoint.read_bytes()
+    (folder / "config.json").write_text('{"width": 99}')
+    assert StyleNetwork.from_pretrained(str(folder)).config == TINY
+    assert read_header(file) == read_header(checkpoint)
+    file.unlink()
+    with pytest.raises(CheckpointError, match="no such checkpoint file"):
+        StyleNetwork.from_pretrained(folder)
+
+
 def test_missing_file_names_the_shipped_pairs() -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no such checkpoint .*shipped: "):
         load_checkpoint("nowhere")

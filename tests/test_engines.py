@@ -17,8 +17,8 @@ from duostyle.cli import paint as infer
 from duostyle.export import parity
 from duostyle.export.browser import for_browsers
 from duostyle.export.graph import Ports, export_graph
+from duostyle.export.half_precision import to_fp16
 from duostyle.export.parity import Parity, compare
-from duostyle.export.quantize import to_fp16
 from duostyle.inference import engine
 from duostyle.inference.engine import GraphEngine
 from duostyle.models import StyleNetwork

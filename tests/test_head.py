@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from duostyle.data.masks import load_segmenter
 from duostyle.io.images import read_picture
 from duostyle.models import StyleNetwork, pretrained_backbone
-from duostyle.models.head import CLASSES, DeepLabHead
-from duostyle.models.mask import MaskBranch
+from duostyle.models.mask import CLASSES, DeepLabHead, MaskBranch
 from duostyle.training import TrainConfig, build
 
 

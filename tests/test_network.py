@@ -1,15 +1,19 @@
 """The network's contracts: sizes, alpha, mask, one pass."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from duostyle.models import SIZES, Inspection, NetworkConfig, StyleNetwork
-from duostyle.models import network as network_module
+from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
+from duostyle.models import SIZES, Inspection, NetworkConfig, StyleNetwork, tiling
+from duostyle.models.backbone import _absorb_imagenet_statistics, backbone
+from duostyle.models.interface import lent_share
 from duostyle.models.layers import ConditionalNorm, DoublingConv, conv, instance_norm
-from duostyle.models.mask import backbone
+from duostyle.models.network import Styled, style1_weight
+from tests.conftest import TINY
 
 SIZES_TAKEN = [(16, 16), (17, 16), (31, 64), (33, 47), (64, 64), (61, 130), (16, 300)]
 
@@ -75,12 +79,19 @@ def test_alpha_is_one_a_picture(network: StyleNetwork) -> None:
 
 
 def test_at_alpha_1_the_decoder_mixes_evenly_everywhere() -> None:
-    share = torch.tensor(1.0) / 2
     mask = torch.rand(1, 1, 4, 4)
-    weight = network_module._first_style(mask, share.view(1, 1, 1, 1))
-    assert torch.allclose(weight, torch.full_like(weight, 0.5))
-    at_zero = network_module._first_style(mask, torch.zeros(1, 1, 1, 1))
-    assert torch.allclose(at_zero, mask)
+    for alpha, expected in ((1.0, torch.full_like(mask, 0.5)), (0.0, mask)):
+        share = lent_share(torch.tensor(alpha)).view(1, 1, 1, 1)
+        assert torch.allclose(style1_weight(mask, share), expected)
+
+
+def test_share_minimizes_the_distances_to_both_gram_matrices() -> None:
+    own, other = torch.tensor(2.0), torch.tensor(5.0)
+    for alpha in (0.0, 0.3, 1.0):
+        mixtures = torch.lerp(own, other, torch.linspace(0, 1, 1001))
+        losses = (mixtures - own).square() + alpha * (mixtures - other).square()
+        best = torch.lerp(own, other, lent_share(torch.tensor(alpha)))
+        torch.testing.assert_close(mixtures[losses.argmin()], best, atol=2e-3, rtol=0)
 
 
 def test_one_call_runs_each_part_once(network: StyleNetwork) -> None:
@@ -95,13 +106,63 @@ def test_one_call_runs_each_part_once(network: StyleNetwork) -> None:
     assert dict(calls) == dict.fromkeys(expected, 1)
 
 
+def count_calls(network: StyleNetwork, *names: str) -> Counter[str]:
+    """Count the calls of these parts from now on."""
+    calls: Counter[str] = Counter()
+    for name in names:
+        part = network.get_submodule(name)
+        part.register_forward_hook(lambda *_, name=name: calls.update([name]))
+    return calls
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_several_alphas_through_one_encoding_are_separate_calls(
+    network: StyleNetwork, given: bool
+) -> None:
+    content = torch.rand(2, 3, 41, 50)
+    mask = torch.rand(2, 1, 41, 50) if given else None
+    alphas = (0.0, 0.3, torch.tensor([1.0, 0.6]))
+    separate = [network(content, alpha, mask, swap) for alpha in alphas for swap in (False, True)]
+    view = network.inspect(content, 0.3, mask)
+    calls = count_calls(network, "encoder", "mask_branch", "branch1.0")
+    encoded = network.encode(content, mask)
+    together = [network.decode(encoded, alpha, swap) for alpha in alphas for swap in (False, True)]
+    for one, other in zip(together, separate, strict=True):
+        assert torch.equal(one, other)
+    for one, other in zip(network.decode_all(encoded, 0.3), view, strict=True):
+        assert torch.equal(one, other)
+    once = {"encoder": 1, "mask_branch": 0 if given else 1}
+    assert calls == Counter({**once, "branch1.0": len(together) + 1})
+
+
+def test_branch_images_encode_once_and_run_the_style_branches_once(network: StyleNetwork) -> None:
+    calls = count_calls(network, "encoder", "mask_branch", "branch1.0", "branch2.0", "to_rgb.conv")
+    network.inspect(torch.rand(1, 3, 40, 40), 0.5)
+    once = dict.fromkeys(("encoder", "mask_branch", "branch1.0", "branch2.0"), 1)
+    assert calls == Counter({**once, "to_rgb.conv": 3})
+
+
+def test_context_and_styles_belong_to_the_encoding() -> None:
+    torch.manual_seed(0)
+    network = StyleNetwork(replace(TINY, styles=3)).eval().requires_grad_(False)
+    content, mask = torch.rand(1, 3, 64, 48), torch.rand(1, 1, 64, 48)
+    styles = torch.tensor([[2, 0]])
+    encoded = network.encode(content, mask, context=8, styles=styles)
+    assert torch.equal(encoded.mask, mask)
+    painted = network.decode(encoded, 0.2)
+    assert painted.shape == (1, 3, 48, 32)
+    assert torch.equal(painted, network(content, 0.2, mask, context=8, styles=styles))
+    assert not torch.allclose(painted, network(content, 0.2, mask, context=8), atol=1e-2)
+
+
 def test_decoding_in_strips_changes_nothing(
     network: StyleNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = torch.rand(1, 3, 203, 61)
     with torch.no_grad():
         whole = network(content, 0.3)
-        monkeypatch.setattr(network_module, "STRIP_PIXELS", 64 * 16)
+        monkeypatch.setattr(tiling, "STRIP_PIXELS", 64 * 16)
+        monkeypatch.setattr(tiling, "DECODED_PIXELS", 64 * 16)
         strips = network(content, 0.3)
     assert torch.allclose(whole, strips, atol=1e-6)
 
@@ -168,11 +229,11 @@ def test_conditional_norm_is_linear_between_its_styles() -> None:
         assert torch.allclose(beta[0], norm.shift[row])
 
 
-def test_conditional_norm_takes_the_rows_of_each_picture() -> None:
+def test_conditional_norm_takes_each_pictures_two_styles() -> None:
     norm, x = ConditionalNorm(3, styles=4), torch.rand(2, 3, 5, 6)
-    rows, weight = torch.tensor([[3, 1], [0, 2]]), torch.rand(2, 1, 5, 6)
-    found = norm(x, weight, rows)
-    for number, (first, second) in enumerate(rows.tolist()):
+    styles, weight = torch.tensor([[3, 1], [0, 2]]), torch.rand(2, 1, 5, 6)
+    found = norm(x, weight, styles)
+    for number, (first, second) in enumerate(styles.tolist()):
         mean, variance = x[number].mean((1, 2)), x[number].var((1, 2), correction=0)
         normal = (x[number] - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
         w = weight[number]
@@ -180,7 +241,7 @@ def test_conditional_norm_takes_the_rows_of_each_picture() -> None:
         shift = w * norm.shift[first] + (1 - w) * norm.shift[second]
         torch.testing.assert_close(found[number], normal * scale + shift, atol=1e-5, rtol=1e-4)
     with torch.no_grad():  # another path, the same result
-        torch.testing.assert_close(norm(x, weight, rows), found, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(norm(x, weight, styles), found, atol=1e-5, rtol=1e-4)
 
 
 def test_mask_branch_sees_sides_of_32k_plus_1(network: StyleNetwork) -> None:
@@ -196,11 +257,11 @@ def test_mask_is_decided_by_gain_and_bias(network: StyleNetwork) -> None:
     torch.testing.assert_close(network.inspect(content, 0.0).mask, expected, rtol=0, atol=1e-5)
 
 
-def test_surroundings_are_seen_and_not_painted(network: StyleNetwork) -> None:
+def test_context_is_read_and_not_painted(network: StyleNetwork) -> None:
     network.train()  # no margin of its own: the same picture with and without
     content, mask = torch.rand(1, 3, 112, 96), (torch.rand(1, 1, 112, 96) > 0.5).float()
     whole = network(content, 0.3, mask)
-    inner = network(content, 0.3, mask, surroundings=24)
+    inner = network(content, 0.3, mask, context=24)
     # Only the decoder's norms have other statistics: scale and shift of each channel.
     for channel in range(3):
         ours, own = (
@@ -208,16 +269,17 @@ def test_surroundings_are_seen_and_not_painted(network: StyleNetwork) -> None:
         )
         assert torch.corrcoef(torch.stack([ours, own]))[0, 1] > 0.98
     with pytest.raises(ValueError, match="multiple of 4"):
-        network(content, 0.3, mask, surroundings=6)
+        network(content, 0.3, mask, context=6)
     with pytest.raises(ValueError, match="multiple of 4"):
-        network(content, 0.3, mask, surroundings=48)
+        network(content, 0.3, mask, context=48)
 
 
-def test_nothing_of_the_photograph_passes_by_the_bottleneck(network: StyleNetwork) -> None:
+def test_nothing_of_the_content_bypasses_the_features(network: StyleNetwork) -> None:
     content, mask = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
-    seen = network._look(content, 0.0, mask)
-    same = seen._replace(first=torch.zeros_like(seen.first), second=torch.zeros_like(seen.second))
-    painted = network.decode(same, seen.region)
+    encoded = network.encode(content, mask)
+    even = torch.zeros_like(encoded.features)
+    styled = Styled(even, even, torch.zeros(1, 1, 1, 1))
+    painted = network._render(encoded, styled, encoded.mask, swap=False)
     # Features without detail and an even region: the picture is even.
     assert (painted - painted.mean(dim=(2, 3), keepdim=True)).abs().max() < 1e-3
 
@@ -264,8 +326,6 @@ def test_shipped_backbone_file_folds_exactly(shared) -> None:
 
 
 def test_imagenet_statistics_move_into_the_stem() -> None:
-    from duostyle.models.mask import IMAGENET_MEAN, IMAGENET_STD, _absorb_imagenet_statistics
-
     stem, norm = nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4).eval()
     picture = torch.rand(1, 3, 5, 5)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))

@@ -1,4 +1,4 @@
-"""Models, paintings and the sample, made for the page: `python web/bundle.py`."""
+"""Write the page's models, paintings and sample picture: `python web/bundle.py`."""
 
 import hashlib
 import json
@@ -34,9 +34,9 @@ PARTS = {"mask": Ports(mask_alone=True), "paint": Ports(takes_mask=True)}
 
 
 def export_part(network: StyleNetwork, part: str, folder: Path, known: dict[str, str]) -> str:
-    """Write one of a pair's two graphs; returns its file's name, which changes with its content.
+    """Write one of a pair's two graphs; return its file name, which contains its digest.
 
-    `known`: names of the graphs so far: pairs with one mask branch and encoder share that graph.
+    `known`: file names of the graphs so far; pairs with the same mask branch and encoder share one.
     """
     reads = (network.encoder, network.mask_branch) if part == "mask" else ()
     key = f"{part} {fingerprint(network, *reads)}"
@@ -50,7 +50,7 @@ def export_part(network: StyleNetwork, part: str, folder: Path, known: dict[str,
 
 
 def thumbnail(painting: Path, folder: Path) -> str:
-    """Write a small picture of a painting; returns its file's name."""
+    """Write a thumbnail of a painting; return its file name."""
     path = folder / f"{painting.stem}.jpg"
     with Image.open(painting) as image:
         save_image(path, ImageOps.fit(image.convert("RGB"), THUMBNAIL), quality=80)
@@ -58,12 +58,13 @@ def thumbnail(painting: Path, folder: Path) -> str:
 
 
 def bundle(public: Path = PUBLIC) -> None:
-    """Write models, paintings, their list and the sample into the page's folder."""
+    """Write models, thumbnails, the list of pairs and the sample picture to `public`."""
     models, paintings = public / "models", public / "paintings"
     shutil.rmtree(models, ignore_errors=True)
     for folder in (models, paintings):
         folder.mkdir(parents=True, exist_ok=True)
-    pairs, known = [], {}
+    pairs: list[dict[str, object]] = []
+    known: dict[str, str] = {}
     for name in [name for name in shipped_checkpoints() if name.endswith(SMALL)]:
         entry: dict[str, object] = {"name": name.removesuffix(SMALL)}
         styles = [style["file"] for style in read_header(name)["styles"]]
@@ -80,6 +81,7 @@ def bundle(public: Path = PUBLIC) -> None:
     shutil.copyfile(SAMPLE, public / "sample.jpg")
     with whole_file(public / "pairs.json") as part:
         part.write_text(json.dumps(pairs, indent=1))
+    print(f"wrote {public / 'pairs.json'}: {len(pairs)} pairs, {len(known)} graphs")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A checkpoint as an ONNX model that checks itself: `duostyle export --help`."""
+"""Export a checkpoint as an ONNX model: `duostyle export --help`."""
 
 import argparse
 import re
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from duostyle.export.graph import Ports, export_graph
+from duostyle.export.half_precision import to_fp16
 from duostyle.export.parity import Parity, compare
-from duostyle.export.quantize import to_fp16
 from duostyle.files import ROOT, printable
 from duostyle.io.images import (
     PictureError,
@@ -19,37 +19,43 @@ from duostyle.io.images import (
 from duostyle.models import CheckpointError, load_pair, read_header, shipped_checkpoints
 from duostyle.signals import INTERRUPTED, hear_interrupts
 
-MOST = 32  # photographs that are compared
+MAX_PHOTOS = 32  # that are compared
 ASSETS = ROOT / "assets"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     known = shipped_checkpoints()
     p = argparse.ArgumentParser(
         prog="duostyle export",
-        description="Write a pair as an ONNX model: content (B, 3, H, W) in [0, 1] and alpha (B,) "
-        "to stylized (B, 3, H, W). What is written is compared with PyTorch.",
+        description="Write a pair as an ONNX model: inputs content (B, 3, H, W) in [0, 1] and "
+        "alpha (B,), output stylized (B, 3, H, W). The model is compared with PyTorch, and kept "
+        "only if both agree.",
     )
     p.add_argument("checkpoint", help=f"a file, or a shipped pair: {', '.join(known)}")
     p.add_argument("-o", "--output", type=Path, help="file (default: outputs/NAME.onnx)")
     p.add_argument("--size", type=_size, metavar="WxH", default=None,
-                   help="of pictures, or dynamic: any from 16x16 (default)")  # fmt: skip
+                   help="fixed picture size, or dynamic: any from 16x16 (default)")  # fmt: skip
     mask = p.add_mutually_exclusive_group()
     mask.add_argument("--mask-input", action="store_true",
-                      help="take mask (B, 1, H, W), 1 = foreground")  # fmt: skip
-    mask.add_argument("--mask-output", action="store_true", help="give the mask too")
+                      help="add an input mask (B, 1, H, W), 1 = foreground")  # fmt: skip
+    mask.add_argument("--mask-output", action="store_true", help="add an output mask")
     mask.add_argument("--mask-alone", action="store_true",
-                      help="content to mask only, beside a graph with --mask-input")  # fmt: skip
+                      help="content to mask only, to use with a --mask-input graph")  # fmt: skip
     p.add_argument("--swap", action="store_true", help="exchange the styles")
-    p.add_argument("--fp16", action="store_true", help="half precision: half the size")
-    p.add_argument("--photos", type=Path, default=ASSETS / "photos", help="folder to compare on")
-    p.add_argument("--force", action="store_true", help="overwrite what exists")
+    p.add_argument("--fp16", action="store_true", help="half precision: half the file size")
+    p.add_argument(
+        "--photos",
+        type=Path,
+        default=ASSETS / "photos",
+        help="folder of photographs for the comparison",
+    )
+    p.add_argument("--force", action="store_true", help="overwrite an existing file")
     return p
 
 
 def _size(text: str) -> tuple[int, int] | None:
-    """Height and width of "640x360"; None for "dynamic"."""
+    """Return height and width of "640x360", None for "dynamic"."""
     if text == "dynamic":
         return None
     match = re.fullmatch(r"(\d+)x(\d+)", text)
@@ -59,14 +65,14 @@ def _size(text: str) -> tuple[int, int] | None:
 
 
 def export(args: argparse.Namespace, path: Path) -> Parity:
-    """Write the model into `path`; returns how far it is from PyTorch.
+    """Write the model to `path`; return its differences from PyTorch.
 
-    Raises ValueError where it is further than its precision allows: nothing is kept then.
+    Raises ValueError, and keeps no file, if they exceed the tolerance of its precision.
     """
     network, header = load_pair(args.checkpoint), read_header(args.checkpoint)
     ports = Ports(args.mask_input, args.mask_output, args.swap, args.mask_alone)
     kind = "fp16" if args.fp16 else "fp32"
-    photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MOST]]
+    photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MAX_PHOTOS]]
     if not photos:
         raise PictureError(f"{args.photos}: no pictures in this folder")
     with whole_file(path) as part:
@@ -90,15 +96,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(argv: Sequence[str] | None) -> int:
-    """As of `main`; raises KeyboardInterrupt after Ctrl-C, with nothing written."""
+    """Run the command line; Ctrl-C raises KeyboardInterrupt, with nothing written."""
     args = parser().parse_args(argv)
     path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}.onnx"
     try:
         if path.exists() and not args.force:
-            raise ValueError(f"{path}: exists; --force overwrites, -o names another place")
+            raise ValueError(f"{path}: exists; overwrite it with --force, or name another with -o")
         found = export(args, path)
     except (CheckpointError, PictureError, ValueError, OSError) as error:
         print(f"duostyle export: {printable(str(error))}", file=sys.stderr)
         return 2
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, against PyTorch: {found}")
+    size = path.stat().st_size / 1e6
+    print(f"wrote {path} ({size:.1f} MB; difference against PyTorch {found})")
     return 0

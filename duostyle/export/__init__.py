@@ -1,1 +1,1 @@
-"""Networks as ONNX graphs: export, browser and half-precision variants, comparison with PyTorch."""
+"""Export to ONNX: graphs, their variants for browsers and in half precision, and parity checks."""

@@ -1,4 +1,4 @@
-"""What a graph needs to run in a browser: few bytes, and no operator that WebGPU lacks."""
+"""Convert a graph for browsers: smaller, and without operators that WebGPU lacks."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import numpy as np
 import onnx
 
 ANTIALIASING = ("antialias", "exclude_outside")  # attributes of Resize
-WORTHWHILE = 64  # weights of a tensor; smaller ones stay as they are
+MIN_SIZE = 64  # weights in a tensor; smaller tensors stay float32
 
 
 def for_browsers(graph: Path) -> None:
-    """Halve a graph's file and let it run by ONNX Runtime on WebGPU.
+    """Halve a graph's file, in place, and make it run in ONNX Runtime on WebGPU.
 
-    Weights are kept in half precision and reckoned with in full: shipped checkpoints hold float16,
-    so none of theirs changes. Pictures are resized without antialiasing, which WebGPU does not
-    know: the same for those that the mask branch enlarges, up to its size squared; larger ones are
-    to be reduced before.
+    Weights are stored in float16 and cast to float32 at run time; a shipped checkpoint's weights
+    are float16 already, so none of them changes. Resizing loses its antialiasing, which WebGPU
+    lacks. This makes no difference where the mask branch enlarges the picture; a picture with more
+    pixels than `mask_size` squared must be reduced before.
     """
     model = onnx.load(graph)
     _halve_weights(model.graph)
@@ -31,7 +31,7 @@ def _halve_weights(graph: onnx.GraphProto) -> None:
     casts = []
     for weight in graph.initializer:
         values = onnx.numpy_helper.to_array(weight)
-        if values.dtype != np.float32 or values.size < WORTHWHILE:
+        if values.dtype != np.float32 or values.size < MIN_SIZE:
             continue
         full, half = weight.name, f"{weight.name}.half"
         weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), half))

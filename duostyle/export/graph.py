@@ -1,4 +1,4 @@
-"""A network as an ONNX graph: any batch, height and width, alpha an input of its own."""
+"""Export a network as an ONNX graph: dynamic batch, height and width; alpha is an input."""
 
 import json
 import logging
@@ -21,46 +21,50 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OPSET = 18  # the first whose Resize reduces without aliasing
-ERRORS = 3  # of ONNX Runtime's log: what it cannot fold into constants is nothing to a user
-EXAMPLE = (2, 107, 141)  # batch, height, width: nothing that a dimension could be mistaken for
+LOG_ERRORS = 3  # ONNX Runtime's log level: its notes on constant folding are not for users
+EXAMPLE = (
+    2,
+    107,
+    141,
+)  # batch, height, width: unlike each other and any number of channels
 
 
 @dataclass(frozen=True)
 class Ports:
-    """What a graph takes besides `content` and `alpha`, and gives besides `stylized`."""
+    """A graph's inputs besides `content` and `alpha`, and its outputs besides `stylized`."""
 
-    takes_mask: bool = False  # input `mask`, instead of the learned one
+    takes_mask: bool = False  # input `mask` instead of the learned one
     gives_mask: bool = False  # output `mask`
     swap: bool = False  # the foreground in style 2
-    mask_alone: bool = False  # `content` to `mask`: what finds the foreground, not what paints
+    mask_alone: bool = False  # `content` to `mask` only, without painting
 
     def inputs(self) -> list[str]:
-        """Names of the inputs in order."""
+        """Return the names of the inputs in order."""
         if self.mask_alone:
             return ["content"]
         return ["content", "alpha", *["mask"] * self.takes_mask]
 
     def outputs(self) -> list[str]:
-        """Names of the outputs in order."""
+        """Return the names of the outputs in order."""
         if self.mask_alone:
             return ["mask"]
         return ["stylized", *["mask"] * self.gives_mask]
 
     def pick(self, given: Sequence[T]) -> list[T]:
-        """Of content, alpha and mask, those that are inputs."""
+        """Select the inputs from content, alpha and mask."""
         return list(given[: len(self.inputs())])
 
     def run(
         self, painter: Painter, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """The outputs in order, by a network or another engine. Arguments as for its `paint`."""
+        """Return the outputs in order. Arguments as for the painter's `paint`."""
         stylized, mask = painter.paint(content, alpha, mask if self.takes_mask else None, self.swap)
         named = {"stylized": stylized, "mask": mask}
         return tuple(named[name] for name in self.outputs())
 
 
 class Graph(nn.Module):
-    """A network with these ports."""
+    """A network with the inputs and outputs of `Ports`, as a module to export."""
 
     def __init__(self, network: StyleNetwork, ports: Ports) -> None:
         super().__init__()
@@ -82,9 +86,9 @@ def export_graph(
 ) -> None:
     """Write a network in evaluation mode as an ONNX file.
 
-    `size`: height and width for a graph of that size alone, None for any from 16x16; the batch is
-    free. `header`: goes into the file's metadata as JSON, under `duostyle`.
-    Raises OSError where the file cannot be written.
+    `size`: fixed height and width, or None for any from 16x16; the batch is always dynamic.
+    `header`: stored in the file's metadata as JSON, under `duostyle`.
+    Raises OSError if the file cannot be written.
     """
     batch, height, width = EXAMPLE if size is None else (EXAMPLE[0], *size)
     sides = {} if size else {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
@@ -103,9 +107,10 @@ def export_graph(
             output_names=ports.outputs(),
             verbose=False,
         )
+    assert made is not None  # with dynamo=True
     model = made.model_proto
     for node in model.graph.node:
-        del node.metadata_props[:]  # where in the source it comes from: half of a small file
+        del node.metadata_props[:]  # source locations: half of a small file
     if header is not None:
         entry = model.metadata_props.add()
         entry.key, entry.value = "duostyle", json.dumps(header)
@@ -113,17 +118,17 @@ def export_graph(
 
 
 def open_session(graph: Path) -> "onnxruntime.InferenceSession":
-    """A graph in ONNX Runtime, on the CPU."""
-    import onnxruntime  # slow to import, and painting by PyTorch does without
+    """Open a graph in ONNX Runtime, on the CPU."""
+    import onnxruntime  # slow to import, and not needed with PyTorch
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS
+    options.log_severity_level = LOG_ERRORS
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters speak of their own optimisations; that is nothing to a user."""
+    """Silence the exporters' notes on their own optimizations."""
     names = ("", "onnxscript", "onnx_ir", "torch.onnx")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""How far an exported graph is from the network that it was made of."""
+"""Compare an exported graph with its network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from duostyle.models import StyleNetwork
 
 SIZES = ((16, 16), (67, 41), (144, 200), (255, 257), (360, 640))  # height, width
 ALPHAS = (0.0, 0.5, 1.0)
-# Largest and mean difference allowed. Rounding moves edges of the mask: a few pixels change much.
+# Largest and mean difference allowed. Rounding moves the mask's edges: few pixels change much.
 TOLERANCES = {"fp32": (1e-3, 1e-4), "fp16": (1.0, 1 / 255)}
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences of pixels in [0, 1]."""
+    """Differences between pixels in [0, 1]."""
 
     largest: float
     mean: float
 
     def within(self, precision: str) -> bool:
-        """Whether a graph of that precision may differ so much."""
+        """Return whether the differences are within a precision's tolerance."""
         largest, mean = TOLERANCES[precision]
         return self.largest <= largest and self.mean <= mean
 
@@ -41,11 +41,11 @@ def compare(
     photos: Sequence[Tensor],
     size: tuple[int, int] | None = None,
 ) -> Parity:
-    """Run the graph in ONNX Runtime and the network in PyTorch on the same photographs.
+    """Run a graph in ONNX Runtime and its network in PyTorch on the same photographs.
 
-    Five sizes, odd ones too (or the one that the graph is of), in batches of three, an alpha each.
-    `photos`: one or more, `(1, 3, H, W)` in [0, 1]. Raises ValueError where the graph's results
-    have another size, or are not finite.
+    `photos`: one or more, `(1, 3, H, W)` in [0, 1]; `size`: the graph's fixed height and width, or
+    None for five sizes. Batches hold a picture for each of three alphas.
+    Raises ValueError if the graph's results have the wrong shape or are not finite.
     """
     session = open_session(graph)
     largest, means = 0.0, []
@@ -66,7 +66,7 @@ def compare(
 
 
 def _batch(photos: Sequence[Tensor], height: int, width: int) -> Tensor:
-    """A picture for every alpha, `(3, 3, height, width)`."""
+    """Return a picture for every alpha, `(3, 3, height, width)`."""
     size = (height, width)
     resized = [F.interpolate(photo, size, mode="bilinear", antialias=True) for photo in photos]
     return torch.cat((resized * len(ALPHAS))[: len(ALPHAS)])

@@ -1,4 +1,4 @@
-"""Open a checkpoint in the runtime that is asked for: PyTorch, ONNX Runtime or OpenVINO."""
+"""Choose what runs a checkpoint: PyTorch, ONNX Runtime or OpenVINO."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ def open_painter(
     moving: bool = False,
     compile: bool = False,
 ) -> tuple[Painter, str]:
-    """Load a checkpoint; returns the network and the precision to pass to `stylize`.
+    """Load a checkpoint in a backend; return it and the precision to call `stylize` with.
 
-    `checkpoint`: a file or the name of a shipped pair; `device`: auto, cpu, cuda, mps; `backend`:
-    torch, onnx, openvino, or auto: OpenVINO for videos and cameras on a CPU if it is installed,
-    else PyTorch; `precision`: auto, fp32, bf16, fp16; `moving`: for a video or a camera, where all
-    frames have one size; `compile`: by PyTorch, which takes minutes at the start.
-    Raises CheckpointError if there is no such checkpoint, ValueError if the device, the backend or
-    the precision is not available.
+    `checkpoint`: a file or a shipped name; `device`: auto, cpu, cuda, mps; `backend`: torch, onnx,
+    openvino, or auto: OpenVINO for videos and cameras on a CPU if it is installed, else PyTorch;
+    `moving`: many pictures of one size, as in a video; `compile`: use torch.compile, which takes
+    minutes at the start.
+    Raises CheckpointError for an unusable checkpoint, ValueError for an option that this machine or
+    backend does not support.
     """
     if backend not in ("auto", *BACKENDS):
         raise ValueError(f"--backend {backend}: is none of {', '.join(BACKENDS)}")
@@ -43,4 +43,4 @@ def open_painter(
         raise ValueError(f"--backend {backend} runs on the CPU; use --device cpu")
     graphs = cache_folder() / "graphs"
     engine = GraphEngine(network.cpu(), backend, precision, graphs, any_size=not moving)
-    return engine, "fp32"  # the engine has its own precision
+    return engine, "fp32"  # the engine sets its own

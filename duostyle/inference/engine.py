@@ -1,4 +1,4 @@
-"""Engines: a network's graph run by ONNX Runtime or OpenVINO, called as the network is."""
+"""Run a network's graph in ONNX Runtime or OpenVINO, with the network's own interface."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from duostyle.export.graph import Ports, export_graph, open_session
 from duostyle.files import WriteError, printable, write_whole
 from duostyle.io.images import sha256
-from duostyle.models import Inspection, StyleNetwork, check_inputs
+from duostyle.models import Inspection, StyleNetwork, check_alpha, check_content
 
-GRAPH_VERSION = 2  # raised when graphs in a cache are not to be used again
-DIGEST = 16  # characters of it in a graph's name
-MOST_SIZES = 4  # of pictures, kept compiled
-AT_ONCE = 4  # frames of a file, each on cores of its own
+GRAPH_VERSION = 2  # raised to invalidate the graphs in caches
+DIGEST = 16  # characters of a digest in a graph's file name
+MAX_SIZES = 4  # picture sizes kept compiled
+AT_ONCE = 4  # frames of a file painted in parallel, each on cores of its own
 BACKENDS = ("torch", "onnx", "openvino")
 
 Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
@@ -29,18 +29,18 @@ Load = Callable[[Path], Run]
 
 
 def available_cores() -> int:
-    """Those that this process may run on."""
-    known = hasattr(os, "sched_getaffinity")  # not everywhere
+    """Return the number of cores that this process may run on."""
+    known = hasattr(os, "sched_getaffinity")  # Linux only
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def fastest_backend(precision: str) -> str:
-    """The fastest one on a CPU that is installed and knows the precision."""
+    """Return the fastest installed backend on a CPU that supports the precision."""
     return "openvino" if find_spec("openvino") and precision != "fp16" else "torch"
 
 
 def onnxruntime_loader(precision: str) -> Load:
-    """ONNX Runtime, on the CPU. Raises ValueError for another precision than fp32."""
+    """Return a loader for ONNX Runtime on the CPU. Raises ValueError unless fp32 or auto."""
     if precision not in ("auto", "fp32"):
         raise ValueError(f"--backend onnx computes in fp32, not {precision}")
 
@@ -53,12 +53,12 @@ def onnxruntime_loader(precision: str) -> Load:
 
 
 def openvino_loader(precision: str) -> Load:
-    """OpenVINO, on the CPU; `auto`: bf16 where the CPU has it.
+    """Return a loader for OpenVINO on the CPU; `auto` is bf16 where the CPU supports it.
 
-    Raises ValueError where OpenVINO is not installed, or does not know the precision.
+    Raises ValueError if OpenVINO is not installed or does not support the precision.
     """
-    # Imported, it reports so to its makers, from a process of its own; without, a stub keeps quiet.
-    sys.modules.setdefault("openvino_telemetry", None)
+    # With this package installed, importing OpenVINO starts a process that sends telemetry.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError:
@@ -72,16 +72,16 @@ def openvino_loader(precision: str) -> Load:
         precision = "bf16" if "BF16" in known else "fp32"
     if precision not in hints:
         raise ValueError(f"--backend openvino computes in fp32 or bf16, not {precision}")
-    # Threads that are pinned to cores stand in the way of decoding and encoding.
+    # Threads pinned to cores would block decoding and encoding.
     settings = {"INFERENCE_PRECISION_HINT": hints[precision], "ENABLE_CPU_PINNING": False}
     return lambda graph: OpenVINORun(core, core.read_model(graph), settings)
 
 
 class OpenVINORun:
-    """A graph in OpenVINO, compiled anew for every size: one for any takes a quarter longer.
+    """A graph in OpenVINO, compiled for each size: with dynamic sizes a pass takes 25 % longer.
 
-    Several pictures are painted side by side, each on cores of its own: cores that need not wait
-    for one another, nor for those that encode, paint more of them.
+    The pictures of a batch run in parallel streams, each on cores of its own: the throughput is
+    higher than with all cores on one picture.
     """
 
     def __init__(self, core: Any, model: Any, settings: Mapping[str, object]) -> None:
@@ -93,7 +93,7 @@ class OpenVINORun:
         shapes = tuple((1, *array.shape[1:]) for array in arrays)
         if batch > len(self.requests.get(shapes, ())):
             self.requests.pop(shapes, None)
-            if len(self.requests) == MOST_SIZES:
+            if len(self.requests) == MAX_SIZES:
                 self.requests.pop(next(iter(self.requests)))
             self.requests[shapes] = self._compiled(batch, shapes)
         requests = self.requests[shapes][:batch]
@@ -108,7 +108,7 @@ class OpenVINORun:
         ]
 
     def _compiled(self, batch: int, shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
-        """A request for every picture of a batch."""
+        """Compile for these shapes; return one inference request for each picture of a batch."""
         self.model.reshape(dict(enumerate(shapes)))
         streams = {"NUM_STREAMS": min(batch, available_cores())}
         compiled = self.core.compile_model(self.model, "CPU", {**self.settings, **streams})
@@ -121,11 +121,18 @@ RUNNERS: dict[str, Callable[[str], Load]] = {
 }
 
 
-class GraphEngine:
-    """A network run by another runtime, on the CPU.
+class GraphInputs(NamedTuple):
+    """What a `GraphEngine` keeps of a picture for several alphas."""
 
-    Graphs are exported when they are first asked for and kept in a folder: one for any size takes
-    some 25 seconds, one for a size alone 6.
+    content: Tensor  # (B, 3, H, W)
+    mask: Tensor | None  # (B, 1, H, W); None: learned
+
+
+class GraphEngine:
+    """A network executed by ONNX Runtime or OpenVINO on the CPU; a `Painter`.
+
+    Graphs are exported at first use and cached in a folder. An export takes about 25 seconds with
+    dynamic size, 6 with a fixed one.
     """
 
     device = torch.device("cpu")
@@ -138,17 +145,18 @@ class GraphEngine:
         folder: Path,
         any_size: bool = True,
     ) -> None:
-        """`backend`: onnx or openvino; `precision`: auto, fp32, or what that backend knows;
-        `folder`: of the graphs; `any_size`: one graph for all sizes, or else one for each.
+        """Open the backend; graphs follow at first use.
 
-        Raises ValueError where the backend is not installed or does not know the precision.
+        `backend`: onnx or openvino; `precision`: auto, fp32 or another that the backend supports;
+        `folder`: cache of the graphs; `any_size`: one graph for all sizes, else one for each.
+        Raises ValueError if the backend is not installed or does not support the precision.
         """
         self.network, self.folder, self.any_size = network, folder, any_size
         self.load = RUNNERS[backend](precision)
         self.at_once = AT_ONCE if backend == "openvino" else 1
         self.fingerprint = fingerprint(network)
         self.runs: dict[Path, Run] = {}
-        self.files: dict[str, Path] = {}  # of the graphs by name
+        self.files: dict[str, Path] = {}  # the graphs' files by name
         self.scratch = tempfile.TemporaryDirectory(prefix="duostyle-")
 
     def __call__(
@@ -158,7 +166,7 @@ class GraphEngine:
         mask: Tensor | None = None,
         swap: bool = False,
     ) -> Tensor:
-        """As of `StyleNetwork`."""
+        """Return what `StyleNetwork.forward` returns."""
         return self.paint(content, alpha, mask, swap)[0]
 
     def paint(
@@ -168,8 +176,9 @@ class GraphEngine:
         mask: Tensor | None = None,
         swap: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """As of `StyleNetwork`."""
-        check_inputs(content, alpha, mask)
+        """Return what `StyleNetwork.paint` returns."""
+        check_content(content, mask)
+        check_alpha(alpha, content.shape[0])
         inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
         inputs += [] if mask is None else [mask]
         arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
@@ -184,11 +193,25 @@ class GraphEngine:
         mask: Tensor | None = None,
         swap: bool = False,
     ) -> Inspection:
-        """As of `StyleNetwork`, in three passes."""
-        stylized, region = self.paint(content, alpha, mask, swap)
-        everywhere = torch.ones_like(region)
-        branches = [self(content, alpha, place, swap) for place in (everywhere, 1 - everywhere)]
-        return Inspection(stylized, *branches, region)
+        """Return what `StyleNetwork.inspect` returns, in three passes."""
+        stylized, mask = self.paint(content, alpha, mask, swap)
+        ones = torch.ones_like(mask)
+        foreground, background = (self(content, alpha, part, swap) for part in (ones, 1 - ones))
+        return Inspection(stylized, foreground, background, mask)
+
+    def encode(self, content: Tensor, mask: Tensor | None = None) -> GraphInputs:
+        """Keep the inputs: a graph computes everything again for every alpha."""
+        return GraphInputs(content, mask)
+
+    def decode(self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False) -> Tensor:
+        """Stylize, in a whole pass."""
+        return self(encoded.content, alpha, encoded.mask, swap)
+
+    def decode_all(
+        self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False
+    ) -> Inspection:
+        """Return what `inspect` returns, in three passes."""
+        return self.inspect(encoded.content, alpha, encoded.mask, swap)
 
     def _run(self, ports: Ports, size: tuple[int, int]) -> Run:
         graph = self._graph(ports, None if self.any_size else size)
@@ -197,7 +220,7 @@ class GraphEngine:
         return self.runs[graph]
 
     def _graph(self, ports: Ports, size: tuple[int, int] | None) -> Path:
-        """The graph's file, exported if it is not there yet, or not as it was written."""
+        """Return the graph's file; export it if the cache has none, or a damaged one."""
         marks = [self.fingerprint, *ports.inputs(), *ports.outputs(), *["swap"] * ports.swap]
         name = "-".join([*marks, f"{size[1]}x{size[0]}" if size else "any"])
         if name not in self.files:
@@ -205,7 +228,7 @@ class GraphEngine:
         return self.files[name]
 
     def _export(self, name: str, ports: Ports, size: tuple[int, int] | None) -> Path:
-        """Make a graph, and keep it for the next time where the cache can be written."""
+        """Export a graph to the cache, or to a temporary folder if the cache is read-only."""
         what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
         print(f"making the graph for {what}, once: some seconds", file=sys.stderr)
         path = Path(self.scratch.name) / f"{name}.onnx"
@@ -221,9 +244,9 @@ class GraphEngine:
 
 
 def find_whole(folder: Path, name: str) -> Path | None:
-    """The graph of this name in a cache whose content has the digest that its file is named by.
+    """Return the cached graph of this name whose content matches the digest in its file name.
 
-    Damaged and foreign files are removed where that is allowed.
+    Other files of this name are damaged: they are removed if permissions allow.
     """
     for path in sorted(folder.glob(f"{name}.*.onnx")):
         try:
@@ -236,12 +259,12 @@ def find_whole(folder: Path, name: str) -> Path | None:
 
 
 def digest_of(path: Path) -> str:
-    """A short digest of a file. Raises OSError where it cannot be read."""
+    """Return a short SHA-256 of a file. Raises OSError if it cannot be read."""
     return sha256(path)[:DIGEST]
 
 
 def fingerprint(network: StyleNetwork, *parts: nn.Module) -> str:
-    """Return a digest of a network's sizes and weights; of the weights of `parts` where named."""
+    """Return a digest of a network's sizes and weights, or of the weights of `parts` only."""
     digest = hashlib.sha256(f"{GRAPH_VERSION} {torch.__version__} {network.config}".encode())
     for part in parts or (network,):
         for name, value in part.state_dict().items():

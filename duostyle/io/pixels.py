@@ -8,9 +8,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from duostyle.constants import BT601_LUMA
+
 # ITU-R BT.601, full range. Rows: Y, Cb, Cr; columns: R, G, B.
 RGB_TO_YCBCR = (
-    (0.299, 0.587, 0.114),
+    BT601_LUMA,
     (-0.168736, -0.331264, 0.5),
     (0.5, -0.418688, -0.081312),
 )

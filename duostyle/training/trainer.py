@@ -53,7 +53,7 @@ class TrainingPass(nn.Module):
         """
         stylized = logits = None
         if crop is not None:
-            stylized = self.paint(crop, alpha, mask, surroundings=self.surroundings, rows=rows)
+            stylized = self.paint(crop, alpha, mask, context=self.surroundings, styles=rows)
         if photo is not None:
             logits = self.network.mask_logits(photo)
         return stylized, logits
@@ -204,7 +204,7 @@ class Learner:
     def _taught(self, crops: Tensor, alphas: Tensor, masks: Tensor, rows: Tensor | None) -> Tensor:
         """What the teacher paints."""
         rim = self.config.surroundings
-        return self.teacher(crops, alphas, masks, surroundings=rim, rows=rows)
+        return self.teacher(crops, alphas, masks, context=rim, styles=rows)
 
     def _check(self, terms: dict[str, Tensor]) -> None:
         bad = [name for name, value in terms.items() if not value.isfinite()]

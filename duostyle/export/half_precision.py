@@ -1,32 +1,34 @@
-"""Graphs in half precision."""
+"""Convert a graph to half precision (float16)."""
 
 from pathlib import Path
 
 import onnx
 
-# Means over a whole picture, and differences of large numbers: half precision cannot hold them.
+# Means over a whole picture and differences of large numbers overflow or vanish in float16.
 FULL_PRECISION = ("ReduceMean", "ReduceSum", "ReduceLogSumExp", "Pow", "Resize")
 SIZES_INPUT = 3  # of Resize
 
 
 def to_fp16(graph: Path) -> None:
-    """Turn a graph's file to half precision, statistics excepted; inputs and outputs stay float."""
+    """Convert a graph's file in place; statistics, inputs and outputs stay float32."""
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
     model = onnx.load(graph)
     exact = _size_arithmetic(model.graph)
-    smaller = convert_float_to_float16(
+    converted = convert_float_to_float16(
         model,
         keep_io_types=True,
         disable_shape_infer=True,
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, *FULL_PRECISION],
         node_block_list=exact,
     )
-    for node in smaller.graph.node:
+    for node in converted.graph.node:
         if node.name in exact and _casts_to(node, onnx.TensorProto.FLOAT16):
-            node.attribute[0].i = onnx.TensorProto.FLOAT  # the converter spares all but these
-    _leave_float_between(smaller.graph)
-    onnx.save(smaller, graph)
+            node.attribute[
+                0
+            ].i = onnx.TensorProto.FLOAT  # casts that the converter changes all the same
+    _leave_float_between(converted.graph)
+    onnx.save(converted, graph)
 
 
 def _casts_to(node: onnx.NodeProto | None, kind: int) -> bool:
@@ -34,9 +36,9 @@ def _casts_to(node: onnx.NodeProto | None, kind: int) -> bool:
 
 
 def _leave_float_between(graph: onnx.GraphProto) -> None:
-    """Take what goes from one spared node to the next past the casts to half precision and back.
+    """Connect nodes that stay in float32 directly, without a cast to float16 and back.
 
-    The converter rounds there what it spares: a picture's number of pixels is infinite in fp16.
+    The converter puts such casts between them: a picture's number of pixels is infinite in float16.
     """
     maker = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
@@ -49,7 +51,7 @@ def _leave_float_between(graph: onnx.GraphProto) -> None:
 
 
 def _size_arithmetic(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes that work out how large something is to become."""
+    """Return the names of the nodes that compute the output sizes of Resize."""
     maker = {name: node for node in graph.node for name in node.output}
     found: dict[str, None] = {}
     waiting = [
