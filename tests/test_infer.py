@@ -13,7 +13,15 @@ from PIL import Image
 
 import duostyle
 from duostyle.cli import paint as paint_command
-from duostyle.inference import open_painter, stylize, stylize_image
+from duostyle.inference import (
+    Renderer,
+    Result,
+    StylizeOptions,
+    encode,
+    open_painter,
+    stylize,
+    stylize_image,
+)
 from duostyle.inference.options import StylizeKeywords
 from duostyle.io.images import (
     PictureError,
@@ -303,3 +311,17 @@ def test_options_are_checked() -> None:
     for wrong in ({"precision": "int4"}, {"size": 0}, {"batch": 0}, {"steady": 1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             duostyle.StylizeOptions(**wrong)
+
+
+def test_several_alphas_encode_a_picture_once(network: StyleNetwork) -> None:
+    content, calls = torch.rand(1, 3, 40, 56), []
+    network.encoder.register_forward_hook(lambda *_: calls.append("encoder"))
+    network.mask_branch.register_forward_hook(lambda *_: calls.append("mask"))
+    alphas = (0.0, 0.3, 1.0)
+    picture = encode(network, content, size=32)
+    found = [picture.stylize(alpha)["stylized"] for alpha in alphas]
+    rendered = dict(Renderer(network, map(Result, alphas), StylizeOptions(size=32))(content))
+    assert calls == ["encoder", "mask"] * 2
+    for alpha, stylized in zip(alphas, found, strict=True):
+        wanted = stylize(network, content, alpha, size=32)["stylized"]
+        assert torch.equal(stylized, wanted) and torch.equal(rendered[Result(alpha)], wanted)

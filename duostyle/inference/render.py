@@ -13,7 +13,7 @@ from duostyle.inference.alpha import Alpha, alpha_at
 from duostyle.inference.options import DEFAULTS, StylizeKeywords, StylizeOptions
 from duostyle.inference.temporal_filter import TemporalFilter
 from duostyle.io.pixels import keep_chroma, long_side, resize, short_side
-from duostyle.models import PRECISIONS, SMALLEST_SIDE, Painter
+from duostyle.models import PRECISIONS, SMALLEST_SIDE, Painter, check_alpha
 
 
 class NotFinite(ValueError):
@@ -40,7 +40,74 @@ class Result:
     output: Output = Output.STYLIZED
 
 
-@torch.inference_mode()
+class EncodedContent:
+    """A batch of pictures with everything that does not depend on alpha, for several alphas."""
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        network: Painter,
+        content: Tensor,
+        mask: Tensor | None = None,
+        options: StylizeOptions = DEFAULTS,
+    ) -> None:
+        """Resize and encode `content`; arguments and errors as for `stylize`."""
+        if content.dim() != 4 or not content.is_floating_point():
+            raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
+        self.network, self.content, self.options = network, content.float(), options
+        self._full_size = (content.shape[-2], content.shape[-1])
+        size, device = _network_size(self._full_size, options.size), network.device
+        resized = resize(self.content, size).to(device)
+        resized = resized.contiguous(memory_format=torch.channels_last)
+        if mask is not None:
+            mask = resize(mask, size).to(device)
+        with self._autocast():
+            self._encoded = network.encode(resized, mask)
+
+    @torch.inference_mode()
+    def stylize(self, alpha: Tensor | float = 0.0, branches: bool = False) -> dict[Output, Tensor]:
+        """Stylize at one alpha; arguments, result and errors as for the function `stylize`."""
+        with self._autocast():
+            if branches:
+                view = self.network.decode_all(self._encoded, alpha, self.options.swap)
+                found = view._asdict()
+            else:
+                found = {"stylized": self.network.decode(self._encoded, alpha, self.options.swap)}
+        results = {
+            Output(name): resize(value.float(), self._full_size).to(self.content.device)
+            for name, value in found.items()
+        }
+        if not results[Output.STYLIZED].isfinite().all():
+            raise NotFinite(
+                f"the result in {self.options.precision} is not finite; "
+                "try --precision fp32 or another checkpoint"
+            )
+        if self.options.keep_colors:
+            for output in results.keys() - {Output.MASK}:
+                results[output] = keep_chroma(results[output], self.content)
+        return results
+
+    def _autocast(self) -> torch.autocast:
+        dtype = PRECISIONS[self.options.precision]
+        return torch.autocast(self.network.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def encode(
+    network: Painter,
+    content: Tensor,
+    mask: Tensor | None = None,
+    *,
+    options: StylizeOptions = DEFAULTS,
+    **keywords: Unpack[StylizeKeywords],
+) -> EncodedContent:
+    """Encode a batch of tensors once for several alphas; arguments and errors as for `stylize`.
+
+    picture = encode(network, content)
+    results = [picture.stylize(alpha)["stylized"] for alpha in (0, 0.5, 1)]
+    """
+    return EncodedContent(network, content, mask, replace(options, **keywords))
+
+
 def stylize(
     network: Painter,
     content: Tensor,
@@ -60,34 +127,9 @@ def stylize(
     Returns `(B, C, H, W)` in [0, 1] by output (a string such as "stylized" is a key too).
     Raises ValueError for a wrong shape, alpha or option, NotFinite if the result is not finite.
     """
-    options = replace(options, **keywords)
-    if content.dim() != 4 or not content.is_floating_point():
-        raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
-    device, content = network.device, content.float()
-    full_size = (content.shape[-2], content.shape[-1])
-    size = _network_size(full_size, options.size)
-    resized = resize(content, size).to(device).contiguous(memory_format=torch.channels_last)
-    if mask is not None:
-        mask = resize(mask, size).to(device)
-    dtype = PRECISIONS[options.precision]
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        if branches:
-            found = network.inspect(resized, alpha, mask, options.swap)._asdict()
-        else:
-            found = {"stylized": network(resized, alpha, mask, options.swap)}
-    results = {
-        Output(name): resize(value.float(), full_size).to(content.device)
-        for name, value in found.items()
-    }
-    if not results[Output.STYLIZED].isfinite().all():
-        raise NotFinite(
-            f"the result in {options.precision} is not finite; "
-            "try --precision fp32 or another checkpoint"
-        )
-    if options.keep_colors:
-        for output in results.keys() - {Output.MASK}:
-            results[output] = keep_chroma(results[output], content)
-    return results
+    check_alpha(alpha, content.shape[0] if content.dim() == 4 else 1)
+    encoded = EncodedContent(network, content, mask, replace(options, **keywords))
+    return encoded.stylize(alpha, branches)
 
 
 def _network_size(full_size: tuple[int, int], long: int | None) -> tuple[int, int]:
@@ -127,22 +169,17 @@ class Renderer:
         times: Sequence[float] | None = None,
         length: float = math.inf,
     ) -> Iterator[tuple[Result, Tensor]]:
-        """Yield every result of a batch `(B, 3, H, W)`; results of one alpha share a forward pass.
+        """Yield every result of a batch `(B, 3, H, W)`; the batch is encoded once for all alphas.
 
         `mask`: as of `stylize`; `times`: seconds of each frame, in a video of `length` seconds, for
         alphas that are curves. Raises as `stylize` does.
         """
         times = times or [0.0] * content.shape[0]
+        encoded = EncodedContent(self.network, content, mask, self.options)
         for alpha, outputs in self._outputs.items():
             alphas = [alpha_at(alpha, time, length) for time in times]
-            found = stylize(
-                self.network,
-                content,
-                torch.tensor(alphas),
-                mask,
-                branches=any(output in BRANCHES for output in outputs),
-                options=self.options,
-            )
+            branches = any(output in BRANCHES for output in outputs)
+            found = encoded.stylize(torch.tensor(alphas), branches)
             found = self._filtered(alpha, alphas, content, mask, found)
             for output in outputs:
                 yield Result(alpha, output), found[output]
