@@ -12,7 +12,7 @@ import torch
 
 from duostyle.cli.evaluate_options import parser
 from duostyle.data.masks import load_segmenter
-from duostyle.data.photos import label_jobs
+from duostyle.data.photos import find_labels
 from duostyle.evaluation import baseline as peers
 from duostyle.evaluation import (
     blind,
@@ -54,14 +54,14 @@ def load_subject(args: argparse.Namespace, depth: int = 16) -> Subject:
 
 def run_regions(args: argparse.Namespace) -> Figures:
     """Who wears what: prints the table, returns every figure."""
-    found = regions.measure(load_subject(args), label_jobs(args.photos, args.labels))
+    found = regions.measure(load_subject(args), find_labels(args.photos, args.labels))
     print(regions.table(found))
     return regions.figures(found)
 
 
 def run_objective(args: argparse.Namespace) -> Figures:
     """The network against the solver: prints the table, returns every figure."""
-    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    entries, subject = find_labels(args.photos, args.labels), load_subject(args)
     limits = (args.count, args.size, args.closures)
     found = objective.measure(subject, entries, *limits, args.cache, args.precision, args.start)
     summaries = [
@@ -76,7 +76,7 @@ def run_objective(args: argparse.Namespace) -> Figures:
 
 def run_alpha(args: argparse.Namespace) -> Figures:
     """What conditioning costs: prints the table, returns every figure."""
-    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    entries, subject = find_labels(args.photos, args.labels), load_subject(args)
     fixed = {}
     for checkpoint in args.fixed:
         other = Subject.load(checkpoint, args.styles, args.vgg_weights, subject.device)
@@ -96,7 +96,7 @@ def run_alpha(args: argparse.Namespace) -> Figures:
 
 def run_peers(args: argparse.Namespace) -> Figures:
     """The naive pipeline on the same photographs: prints the table, returns every score."""
-    entries, subject = label_jobs(args.photos, args.labels), load_subject(args)
+    entries, subject = find_labels(args.photos, args.labels), load_subject(args)
     networks = [load_peer(path, subject.device) for path in args.peers]
     rivals = peers.Rivals(load_segmenter(args.segmenter, subject.device), *networks)
     distance = peers.lpips_distance(args.vgg_weights, subject.device)
@@ -131,7 +131,7 @@ def run_figures(args: argparse.Namespace) -> Figures:
     for path in paths.values():
         if path.exists() and not args.force:
             raise PictureError(f"{path}: exists; --force overwrites, -o names another place")
-    entries, subject = label_jobs(args.photos, args.labels)[: args.count], load_subject(args)
+    entries, subject = find_labels(args.photos, args.labels)[: args.count], load_subject(args)
     without_tv = load_pair(args.without_tv, subject.device) if args.without_tv else None
     for name, rows in figures.sheets(subject, without_tv, entries):
         save_image(paths[name], contact_sheet(rows, args.height), quality=90, subsampling=0)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from duostyle.data.photos import Entry
 from duostyle.evaluation.subject import Subject, choose, read_labelled
 from duostyle.io.images import resize, sha256, short_side, whole_file
-from duostyle.losses import Objective, Painting
+from duostyle.losses import Objective, ObjectiveInput
 from duostyle.losses.solver import SOLVER_VERSION, solve, white_noise
 from duostyle.models import PRECISIONS
 
@@ -135,7 +135,7 @@ def evaluate_network(
     """The weighted terms of what the network makes of a photograph under a given mask."""
     view = subject.network.inspect(photo, alpha, mask)
     share = torch.full((1,), alpha, device=photo.device)
-    painting = Painting(view.stylized, share, mask, view.foreground, view.background)
+    painting = ObjectiveInput(view.stylized, share, mask, view.foreground, view.background)
     return {name: value.item() for name, value in objective(photo, painting).items()}
 
 

@@ -94,12 +94,9 @@ class Subject:
 
         Raises CheckpointError where they are another version's.
         """
-        saved = self.header["objective"]
-        # JSON has no tuples.
-        saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         try:
-            return ObjectiveWeights(**saved)
-        except TypeError as error:
+            return ObjectiveWeights.read(self.header["objective"])
+        except ValueError as error:
             raise CheckpointError(
                 f"{self.checkpoint}: of another version's objective ({error}); train it again"
             ) from error
