@@ -149,7 +149,9 @@ class PhotoDataset(Dataset[Sample]):
                     skipped.append(str(error))
         raise PictureError(f"{MAX_TRIES} photographs in a row cannot be used; {skipped[-1]}")
 
-    def _crops(self, entry: Entry, random_crop: v2.Transform) -> list[Tensor]:
+    def _crops(
+        self, entry: Entry, random_crop: v2.Transform
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return photo, photo_mask, photo_valid, crop and crop_mask."""
         pixels, labels = read_picture(entry.photo).pixels, read_labels(entry.label)
         if min(pixels.shape[-2:]) < MIN_SIDE:
@@ -170,8 +172,13 @@ class PhotoDataset(Dataset[Sample]):
         crop_mask = crop_masks[:1]
         if torch.rand(()).item() < self.sampling.swap_prob:
             crop_mask = 1 - crop_mask
-        tensors = (photo, masks[:1], masks[1:], crop, crop_mask)
-        return [t.as_subclass(Tensor) for t in tensors]
+        return (
+            photo.as_subclass(Tensor),
+            masks[:1].as_subclass(Tensor),
+            masks[1:].as_subclass(Tensor),
+            crop.as_subclass(Tensor),
+            crop_mask.as_subclass(Tensor),
+        )
 
     def _draw_alpha(self) -> Tensor:
         number, s = torch.rand(()).item(), self.sampling

@@ -63,7 +63,10 @@ class ObjectiveWeights:
             raise ValueError(f"the objective has no {unknown[0]!r}")
         renamed["style_weight"] = renamed.get("style_weight") or None
         # JSON has no tuples.
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in renamed.items()})
+        weights: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in renamed.items()
+        }
+        return cls(**weights)
 
 
 class ObjectiveInput(NamedTuple):

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -141,11 +142,11 @@ def copy_transformer(
 ) -> None:
     """Copy the published transformer into `network`; `vectors`: of its styles, in order."""
     for number, index in enumerate((0, 2, 4), start=1):
-        convolution = published.convolution(f"contract/conv{number}")
-        copy_convolution(network.encoder[index], *convolution)
-    styled = {f"expand/conv{i}/conv": up for i, up in enumerate(network.ups, start=1)}
-    styled["expand/conv3/conv"] = network.to_rgb
-    layers = [(name, layer.conv, layer.style) for name, layer in styled.items()]
+        layer = cast(nn.Conv2d, network.encoder[index])
+        copy_convolution(layer, *published.convolution(f"contract/conv{number}"))
+    layers: list[tuple[str, Any, Any]] = []  # with a convolution and its conditional norm
+    for number, block in enumerate([*network.ups, network.to_rgb], start=1):
+        layers.append((f"expand/conv{number}/conv", block.conv, block.style))
     for branch in (network.branch1, network.branch2):
         for number, block in enumerate(branch, start=1):
             name = f"residual/residual{number}"

@@ -42,7 +42,7 @@ class TrainState:
         """Write the state into the run's folder, atomically. Raises OSError."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
-        names = {parameter: name for name, parameter in self.network.named_parameters()}
+        names: dict[Tensor, str] = {p: name for name, p in self.network.named_parameters()}
         for optimizer in self.optimizers:
             for parameter, slots in optimizer.state.items():
                 tensors |= {f"optimizer.{k}.{names[parameter]}": v for k, v in slots.items()}

@@ -1,7 +1,7 @@
 """The training step: four modes, gradients, optimizers, and the checkpoint."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
@@ -114,7 +114,7 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """Return the learning rate of the next step."""
-        return self.schedulers[0].get_last_lr()[0]
+        return float(self.schedulers[0].get_last_lr()[0])
 
     def _resume(self) -> None:
         self.state.load(Path(self.config.output))
@@ -141,8 +141,7 @@ class Trainer:
         state, count = self.state, self.config.accumulate
         sums: Terms = {}
         for number in range(1, count + 1):
-            last = number == count
-            with nullcontext() if last or self.world_size == 1 else self.model.no_sync():
+            with self._gradient_sync(last=number == count):
                 terms = self._terms(next(batches))
                 self._check_finite(terms)
                 loss = torch.stack(list(terms.values())).sum() / count
@@ -156,6 +155,12 @@ class Trainer:
         )
         state.average.update_parameters(state.network)
         return sums
+
+    def _gradient_sync(self, last: bool) -> AbstractContextManager[None]:
+        """Let processes exchange gradients in the last batch of a step only."""
+        if last or not isinstance(self.model, DistributedDataParallel):
+            return nullcontext()
+        return self.model.no_sync()
 
     def _update_weights(self) -> None:
         state = self.state
@@ -269,8 +274,9 @@ class Trainer:
         return torch.autocast(self.device_type, dtype, enabled=dtype != torch.float32)
 
     def _to_device(self, batch: Sample) -> Sample:
-        tensors = (x.to(self.device, non_blocking=True) for x in batch[:-1])
-        return Sample(*tensors, batch.skipped)
+        return Sample._make(
+            x.to(self.device, non_blocking=True) if isinstance(x, Tensor) else x for x in batch
+        )
 
     def _thin_photos(self, batch: Sample) -> Sample:
         """Keep every `mask_every`th photograph for the mask branch."""
