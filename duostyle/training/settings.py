@@ -164,7 +164,7 @@ class TrainConfig:
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation", min=0)
     temporal_weight: float = setting(
         _WEIGHTS.temporal_weight,
-        "weight of temporal consistency: a warped photograph is painted as the warped painting",
+        "weight of temporal consistency: the output of a warped photograph is the warped output",
         min=0,
     )
     mask_weight: float = setting(
