@@ -1,0 +1,1 @@
+"""Training data: photographs, segmentation labels, and random samples of them."""

@@ -1,4 +1,4 @@
-"""Photographs of a hub dataset, COCO say, streamed into a folder."""
+"""Download the photographs of a dataset on the Hugging Face hub into a folder."""
 
 import hashlib
 import sys
@@ -16,12 +16,12 @@ SHORT_SIDE = 512  # pixels; larger photographs are reduced
 
 
 def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
-    """Stream `count` photographs of a hub dataset into a folder, once; its images alone.
+    """Download `count` photographs of a dataset into a folder; return the folder.
 
-    From a folder a run resumes exactly, every worker gets its data, and DeepLab is needed but
-    once. `name`: a hub id or anything `datasets.load_dataset` takes. Raises OSError where the
-    hub is out of reach, PictureError where the folder cannot be written, ValueError where the
-    dataset holds no images.
+    A complete folder is not downloaded again. Files, not a stream, let a run resume exactly and
+    DeepLab label each photograph once. `name`: a hub id, or anything that `datasets.load_dataset`
+    takes; `seed`: of the selection. Raises OSError if the hub cannot be reached, PictureError if
+    the folder cannot be written, ValueError if the dataset holds no images.
     """
     done = folder / ".complete"
     if done.exists():
@@ -29,11 +29,11 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     kept, bad = 0, 0
     progress = tqdm(total=count, desc=f"photographs from {name}", unit="photo", disable=None)
-    for raw in _stream(name, seed):
+    for raw in _stream_images(name, seed):
         target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
         if not target.exists():
             try:
-                photo = _reduced(raw, target)
+                photo = _reduce(raw, target)
             except PictureError:
                 bad += 1
                 continue
@@ -49,8 +49,8 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
     return folder
 
 
-def _stream(name: str, seed: int) -> Iterator[bytes]:
-    """The encoded images of a dataset, shuffled."""
+def _stream_images(name: str, seed: int) -> Iterator[bytes]:
+    """Yield the encoded images of a dataset, shuffled."""
     import datasets
 
     try:
@@ -66,14 +66,14 @@ def _stream(name: str, seed: int) -> Iterator[bytes]:
             yield raw if raw is not None else Path(image["path"]).read_bytes()
     except ValueError:
         raise
-    except Exception as error:  # the hub's clients raise dozens of kinds
+    except Exception as error:  # the hub's clients raise many kinds
         raise OSError(f"{name}: cannot be read from the hub ({error}); name a folder") from error
 
 
-def _reduced(raw: bytes, name: Path) -> Image.Image:
-    """A photograph upright, its short side at most `SHORT_SIDE`.
+def _reduce(raw: bytes, name: Path) -> Image.Image:
+    """Decode a photograph, apply its EXIF rotation, reduce its short side to SHORT_SIDE.
 
-    `name`: for errors. Raises PictureError where it cannot be read.
+    `name`: for errors. Raises PictureError if it cannot be read.
     """
     with open_picture(name, raw) as image:
         rgb, _ = to_srgb(ImageOps.exif_transpose(image), image.info.get("icc_profile"))

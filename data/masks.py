@@ -1,4 +1,4 @@
-"""Segmentation labels: DeepLab-V3 makes them once a photograph, a folder of PNGs keeps them."""
+"""Segmentation labels: made once by DeepLab-V3, stored as index PNGs, turned into masks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,18 +21,18 @@ VOC_CLASSES = (
     "train", "tvmonitor",
 )  # fmt: skip
 IGNORE = 255
-DEEPLAB_SIDE = 513  # long side that DeepLab was trained at, pixels
+DEEPLAB_SIDE = 513  # long side of DeepLab's input, as in its training, pixels
 
 # (1, 3, H, W) in [0, 1] -> logits (1, 21, H, W)
 Segmenter = Callable[[Tensor], Tensor]
 
 
-def foreground_classes(names: str) -> tuple[int, ...]:
-    """Class indices from names such as `person,dog`; empty = every class but background.
+def foreground_classes(names: str | None) -> tuple[int, ...]:
+    """Return VOC class indices from names such as `person,dog`; None: all but background.
 
-    Raises ValueError for a name that PASCAL VOC does not know.
+    Raises ValueError for an unknown name.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
     unknown = [name for name in wanted if name not in VOC_CLASSES[1:]]
     if unknown:
         raise ValueError(f"no class '{unknown[0]}'; known are {', '.join(VOC_CLASSES[1:])}")
@@ -40,15 +40,15 @@ def foreground_classes(names: str) -> tuple[int, ...]:
 
 
 def foreground_mask(labels: Tensor, classes: Sequence[int]) -> Tensor:
-    """1.0 where an index label is one of `classes`, 0.0 elsewhere; same shape."""
+    """Return 1.0 where a label is one of `classes`, else 0.0, in the shape of `labels`."""
     return torch.isin(labels, torch.as_tensor(classes, dtype=labels.dtype)).float()
 
 
 def read_labels(path: Path) -> Tensor:
-    """An index PNG as `(1, H, W)` uint8. Raises PictureError where it is not one."""
+    """Read an index PNG as `(1, H, W)` uint8. Raises PictureError if it is not one."""
     with open_picture(path) as image:
         if image.mode not in ("L", "P"):
-            raise PictureError(f"{path}: labels are 8-bit index images, not {image.mode}")
+            raise PictureError(f"{path}: labels must be 8-bit index images, not {image.mode}")
         labels = torch.from_numpy(np.array(image))[None]
     if ((labels >= len(VOC_CLASSES)) & (labels != IGNORE)).any():
         raise PictureError(f"{path}: holds indices beyond PASCAL VOC's 21 classes")
@@ -56,10 +56,11 @@ def read_labels(path: Path) -> Tensor:
 
 
 def load_segmenter(name: str, device: str = "cpu") -> Segmenter:
-    """DeepLab-V3 by torchvision's name, or any ONNX file of the documented interface.
+    """Load DeepLab-V3 by torchvision's name, or an ONNX file.
 
-    An ONNX file takes `image` (B, 3, H, W) RGB in [0, 1] and gives `logits` (B, 21, H, W).
-    Raises FileNotFoundError for a missing file, OSError where no weights can be had.
+    An ONNX file takes `image` (B, 3, H, W), RGB in [0, 1], and returns `logits` (B, 21, H, W).
+    Raises FileNotFoundError or ValueError for an unusable file, OSError if torchvision's weights
+    cannot be downloaded.
     """
     return _onnx_segmenter(Path(name)) if name.endswith(".onnx") else _hub_segmenter(name, device)
 
@@ -71,7 +72,7 @@ def _onnx_segmenter(path: Path) -> Segmenter:
         raise FileNotFoundError(f"{path}: no such segmentation model")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class
+    except Exception as error:  # ONNX Runtime's errors share no base class
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: not a usable ONNX model ({reason})") from error
     return lambda picture: torch.from_numpy(session.run(None, {"image": picture.numpy()})[0])
@@ -98,8 +99,8 @@ def _hub_segmenter(name: str, device: str) -> Segmenter:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise OSError(
-            f"{name}: weights cannot be fetched ({error}); "
-            "name an ONNX model with --segmenter or made labels with --labels"
+            f"{name}: weights cannot be downloaded ({error}); "
+            "name an ONNX model with --segmenter or existing labels with --labels"
         ) from error
 
     network = build(weights=None, weights_backbone=None, aux_loss=True)
@@ -115,25 +116,23 @@ def _hub_segmenter(name: str, device: str) -> Segmenter:
 
 
 def segment(picture: Tensor, segmenter: Segmenter) -> Tensor:
-    """VOC labels of one picture `(1, 3, H, W)` in [0, 1], as `(1, 1, H, W)` uint8.
+    """Return the VOC labels of a picture `(1, 3, H, W)` in [0, 1], `(1, 1, H, W)` uint8.
 
-    DeepLab sees the long side at 513 pixels, small pictures enlarged.
+    The picture is resized to DEEPLAB_SIDE first, small ones too.
     """
     height, width = picture.shape[-2:]
-    seen = resize(picture, long_side((height, width), DEEPLAB_SIDE))
-    logits = segmenter(seen.contiguous())
+    resized = resize(picture, long_side((height, width), DEEPLAB_SIDE))
+    logits = segmenter(resized.contiguous())
     logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     return logits.argmax(dim=1, keepdim=True).to(torch.uint8)
 
 
-def make_labels(jobs: Iterable[tuple[Path, Path]], model: str, device: str = "cpu") -> int:
-    """Label every (photograph, label file) whose label is missing; returns how many were made.
+def make_labels(files: Iterable[tuple[Path, Path]], model: str, device: str = "cpu") -> int:
+    """Make the missing labels of (photograph, label) files; return how many were made.
 
-    A photograph that cannot be read is left without a label: the training data skips it.
+    An unreadable photograph gets no label. Raises as `load_segmenter` does.
     """
-    missing = [(photo, label) for photo, label in jobs if not label.exists()]
-    if not missing:
-        return 0
+    missing = [(photo, label) for photo, label in files if not label.exists()]
     segmenter, made = None, 0
     for photo, label in tqdm(missing, desc="labels", unit="photo", disable=None):
         try:

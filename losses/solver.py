@@ -1,4 +1,4 @@
-"""The reference solver: the per-picture optimisation that the network stands in for."""
+"""The reference solver: per-picture optimization by L-BFGS, which the network approximates."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,20 +6,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from duostyle.losses.objective import ObjectiveWeights, Painting
+from duostyle.losses.objective import ObjectiveInput, ObjectiveWeights
 
-Evaluate = Callable[[Tensor, Painting], dict[str, Tensor]]
+Evaluate = Callable[[Tensor, ObjectiveInput], dict[str, Tensor]]
 HISTORY = 20  # updates that L-BFGS remembers
-SOLVER_VERSION = 2  # one more whenever the same input would give other images
+SOLVER_VERSION = 2  # increment when the same input gives other images: it invalidates caches
 
 # Layers of the reference setting, before their ReLU.
 REFERENCE_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 
 
 class Solution(NamedTuple):
-    """What the solver has after a number of closures; pictures are `(1, 3, H, W)` in [0, 1]."""
+    """The solver's result after a number of closures; images are `(1, 3, H, W)` in [0, 1]."""
 
-    closures: int
+    closures: int  # evaluations of the objective and its gradient
     stylized: Tensor  # M * I1 + (1 - M) * I2
     foreground: Tensor
     background: Tensor
@@ -27,15 +27,16 @@ class Solution(NamedTuple):
 
     @property
     def total(self) -> float:
-        """The objective."""
+        """Return the objective."""
         return sum(self.terms.values())
 
 
 def reference_weights(height: int, width: int) -> ObjectiveWeights:
-    """The reference method's own setting for a picture of this size, pixels.
+    """Return the weights of the reference method for a picture of this size, pixels.
 
-    Style and blend on conv1_1 to conv3_1, content on conv2_2, all before their ReLU; 1e6 : 1; total
-    variation 8.5e-5 on the sum of absolute differences, here as a weight of their mean.
+    Style and blend compare conv1_1 to conv3_1 and content compares conv2_2, all before the ReLU,
+    with weights 1e6 and 1. The weight of total variation, 8.5e-5, is of the sum of absolute
+    differences; `total_variation` returns their mean.
     """
     return ObjectiveWeights(
         style_weight=1e6,
@@ -60,38 +61,38 @@ def solve(
     report: Callable[[float], None] | None = None,
     start: Tensor | None = None,
 ) -> list[Solution]:
-    """Optimise the two images of one picture by L-BFGS; a solution for each of `marks`.
+    """Optimize the two branch images of one picture by L-BFGS; return a solution for each mark.
 
     `evaluate`: an `Objective`; `content`: `(1, 3, H, W)` in [0, 1]; `mask`: `(1, 1, H, W)` in
-    [0, 1], 1 = foreground; `alpha`: in [0, 1]; `marks`: closures (the objective and its gradient,
-    once), rising; `report`: takes the objective after every closure; `start`: what both images
-    start at, as `content`, which is the default. Nothing is random: the same input gives the same
-    images. A mark's solution is the best of the marks up to there, its values cut to [0, 1].
-    Raises ValueError where the marks do not rise or the objective is not finite.
+    [0, 1], 1 = foreground; `alpha`: in [0, 1]; `marks`: numbers of closures, ascending; `report`:
+    called with the objective after every closure; `start`: initial value of both images, of the
+    shape of `content`, which is the default. Deterministic. The solution of a mark is the best of
+    the marks up to it, clamped to [0, 1]. Raises ValueError if the marks do not ascend or the
+    objective is not finite.
     """
     if not marks or list(marks) != sorted(set(marks)) or marks[0] < 0:
-        raise ValueError(f"marks must rise from 0 or more, not {tuple(marks)}")
+        raise ValueError(f"marks must ascend from 0 or more, not {tuple(marks)}")
     start = content if start is None else start
     images = torch.cat([start, start]).detach().clone().requires_grad_()
-    # One iteration a call: the same steps, and a place to look at them.
+    # One iteration per call takes the same steps, and the images can be read in between.
     optimizer = torch.optim.LBFGS(
         [images], max_iter=1, history_size=HISTORY, tolerance_grad=0, tolerance_change=0
     )
     best = _solution(evaluate, content, images, mask, alpha, 0)
-    found: list[Solution] = []
+    solutions: list[Solution] = []
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        painting = _painting(images, mask, alpha)
-        loss = torch.stack(list(evaluate(content, painting).values())).sum()
+        terms = evaluate(content, _blend(images, mask, alpha))
+        loss = torch.stack(list(terms.values())).sum()
         loss.backward()
         return loss
 
     for count in range(marks[-1] + 1):
         if count in marks:
-            now = _solution(evaluate, content, images, mask, alpha, count)
-            best = min(best, now, key=lambda solution: solution.total)
-            found.append(best._replace(closures=count))
+            current = _solution(evaluate, content, images, mask, alpha, count)
+            best = min(best, current, key=lambda solution: solution.total)
+            solutions.append(best._replace(closures=count))
         if count == marks[-1]:
             break
         loss = optimizer.step(closure).item()
@@ -99,26 +100,27 @@ def solve(
             raise ValueError(f"the objective is not finite after {count + 1} closures")
         if report:
             report(loss)
-    return found
+    return solutions
 
 
 def white_noise(content: Tensor, seed: int = 0) -> Tensor:
-    """Uniform noise in [0, 1], shaped as `content`, to start at (as Johnson et al. 2016 do)."""
+    """Return uniform noise in [0, 1], shaped as `content`, to start from (Johnson et al. 2016)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(content.shape, generator=generator).to(content)
 
 
-def _painting(images: Tensor, mask: Tensor, alpha: float) -> Painting:
-    first, second = images.split(1)
-    share = torch.full((1,), alpha, device=images.device)
-    return Painting(mask * first + (1 - mask) * second, share, mask, first, second)
+def _blend(images: Tensor, mask: Tensor, alpha: float) -> ObjectiveInput:
+    foreground, background = images.split(1)
+    stylized = mask * foreground + (1 - mask) * background
+    alphas = torch.full((1,), alpha, device=images.device)
+    return ObjectiveInput(stylized, alphas, mask, foreground, background)
 
 
 @torch.no_grad()
 def _solution(
     evaluate: Evaluate, content: Tensor, images: Tensor, mask: Tensor, alpha: float, count: int
 ) -> Solution:
-    painting = _painting(images.clamp(0, 1), mask, alpha)
-    terms = {name: value.item() for name, value in evaluate(content, painting).items()}
-    pictures = (painting.stylized, painting.foreground, painting.background)
-    return Solution(count, *pictures, terms)
+    inputs = _blend(images.clamp(0, 1), mask, alpha)
+    terms = {name: value.item() for name, value in evaluate(content, inputs).items()}
+    foreground, background = images.clamp(0, 1).split(1)
+    return Solution(count, inputs.stylized, foreground, background, terms)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torchvision.models import vgg16
 
 from duostyle.cli import evaluate
-from duostyle.data.photos import label_jobs
+from duostyle.data.photos import find_labels
 from duostyle.evaluation.baseline import lpips_distance, measure, table
 from duostyle.evaluation.metrics import region_grams, relative_distance, style_scale
 from duostyle.evaluation.pair import EvaluatedPair
@@ -121,7 +121,7 @@ def test_scores_by_hand(photo_folder, tmp_path: Path) -> None:
     def distance(one: torch.Tensor, other: torch.Tensor) -> float:
         return (one - other).abs().mean().item()
 
-    entries = label_jobs(*photo_folder)
+    entries = find_labels(*photo_folder)
     scores = measure(pair, Baseline(person, blue, blue), distance, entries, 2)
     assert {name: len(found) for name, found in scores.items()} == {"ours": 2, "baseline": 2}
     for number, (ours, theirs) in enumerate(zip(*scores.values(), strict=True), start=1):

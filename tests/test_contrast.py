@@ -1,4 +1,4 @@
-"""Contrast of the last norm: lights and darks as in the paintings."""
+"""Contrast of the last norm: lightness range as in the style images."""
 
 from pathlib import Path
 
@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from duostyle.models import StyleNetwork, load_pair, read_header
-from duostyle.training.contrast import best_contrast, ends, lightness, main, stretch
+from duostyle.training.contrast import (
+    adjust_contrast,
+    best_contrast,
+    lightness,
+    lightness_range,
+    main,
+)
 from tests.conftest import ROOT
 
 
@@ -21,17 +27,17 @@ def test_finds_the_contrast_that_was_taken_away() -> None:
     torch.manual_seed(0)
     shift = torch.full((3, 4000), 0.2)
     values = 1.5 * torch.randn(1, 4000).expand(3, -1) + shift
-    target = ends(torch.sigmoid(values))
+    target = lightness_range(torch.sigmoid(values))
     faded = (values - shift) / 1.25 + shift + 0.3
     factor, offset = best_contrast([(faded, shift + 0.3)], target)
     assert factor == pytest.approx(1.25) and offset == pytest.approx(-0.3, abs=0.11)
 
 
-def test_stretch_changes_the_last_sigmoids_input(network: StyleNetwork) -> None:
+def test_adjusting_contrast_changes_the_last_sigmoids_input(network: StyleNetwork) -> None:
     content, mask = torch.rand(1, 3, 32, 40), torch.rand(1, 1, 32, 40)
     shift = network.to_rgb.style.mixed(mask)[1]
     before = torch.logit(network(content, 0.0, mask))
-    stretch(network, 1.5, -0.25)
+    adjust_contrast(network, 1.5, -0.25)
     after = torch.logit(network(content, 0.0, mask))
     assert torch.allclose(after, 1.5 * (before - shift) + shift - 0.25, atol=1e-3)
 
@@ -47,4 +53,4 @@ def test_command_line_changes_a_pair_once_and_names_what_is_wrong(checkpoint: Pa
     assert main([str(checkpoint), *photos, "--styles", *paintings]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and all(str(checkpoint) in line for line in lines)
-    assert "other paintings" in lines[0] and "has its contrast already" in lines[1]
+    assert "has other styles" in lines[0] and "contrast is matched already" in lines[1]

@@ -12,15 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from duostyle.cli import paint as infer
 from duostyle.cli import train
-from duostyle.cli import train_options as menu
 from duostyle.inference import engine
 from duostyle.inference.engine import GraphEngine, find_whole
 from duostyle.models import CheckpointError, NetworkConfig, load_checkpoint, read_header
 from duostyle.models.config import SIZES
 from duostyle.training import TrainConfig
-from duostyle.training.state import STATE_FILE, load_state, restore_network, save_state
+from duostyle.training.settings import CONFIG_FILE
+from duostyle.training.state import STATE_FILE, restore_network
 from tests.conftest import TINY
-from tests.test_fuzz import learned
+from tests.test_fuzz import tiny_state
 
 
 def with_header(path: Path, text: str) -> None:
@@ -88,16 +88,20 @@ def test_sizes_that_ship_lie_within_the_limits() -> None:
 
 
 SETTINGS = {
-    '{"size": "huge"}': "--size 'huge': is none of small, base",
-    '{"mask_stride": 8}': "--mask-stride 8: is none of 0, 16, 32",
+    '{"size": "huge"}': "--size must be one of small, base, not 'huge'",
+    '{"mask_stride": 8}': "--mask-stride must be one of 16, 32, not 8",
     '{"steps": true}': "steps must be int, not True",
     '{"steps": 1e3}': "steps must be int",
     '{"seed": 1000000000000000000000}': "--seed must be at most",
     '{"learning_rate": NaN}': "--learning-rate must be a finite number",
     '{"tv_weight": 1e999}': "--tv-weight must be a finite number",
-    '{"ema": 2}': "--ema must lie in 0..1",
+    '{"ema": 2}': "--ema must be at most 1",
     '{"photo_size": 1000000}': "--photo-size must be at most",
     '{"stepz": 3}': "no setting 'stepz'",
+    '{"head_weights": "x.onnx"}': "no setting 'head_weights' any more; start from a checkpoint",
+    '{"mask_size": 16}': "--mask-size must be at least 33",
+    '{"style_weight": -1}': "--style-weight must be above 0",
+    '{"steps": null}': "steps must be int, not None",
     '{"photos": "a\\u0000b"}': "--photos",
     "[" * 100_000: "nested too deeply",
     "[]": "no object",
@@ -113,36 +117,37 @@ def test_settings_from_files_are_checked_as_flags_are(text: str, tmp_path: Path,
     assert len(lines) == 1 and SETTINGS[text] in lines[0]
     assert lines[0].startswith(f"duostyle train: {file}: no settings")
     (tmp_path / "run").mkdir()
-    file.rename(tmp_path / "run" / menu.CONFIG_FILE)
+    file.rename(tmp_path / "run" / CONFIG_FILE)
     assert train.main(["--resume", str(tmp_path / "run")]) == 2
-    assert menu.CONFIG_FILE in capsys.readouterr().err
+    assert CONFIG_FILE in capsys.readouterr().err
 
 
 def test_settings_that_clash_name_their_file(tmp_path: Path, capsys) -> None:
     file = tmp_path / "mine.json"
-    config = TrainConfig(foreground_style="a.jpg", background_style="b.jpg", surroundings=3)
+    config = TrainConfig(foreground_style="a.jpg", background_style="b.jpg", context=3)
     file.write_text(json.dumps(asdict(config)))
     assert train.main(["--settings", str(file), "--dry-run"]) == 2
-    assert f"--surroundings must be a multiple of 4, 0 or more (settings: {file})" in (
-        capsys.readouterr().err
-    )
+    assert f"--context must be a multiple of 4 (settings: {file})" in (capsys.readouterr().err)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A folder with the state of the tiny network after a step."""
-    network, average, optimizers, scaler = learned()
-    network(torch.rand(1, 3, 16, 16), 0.5, torch.ones(1, 1, 16, 16)).mean().backward()
-    for optimizer in optimizers:
+    state = tiny_state()
+    state.network(torch.rand(1, 3, 16, 16), 0.5, torch.ones(1, 1, 16, 16)).mean().backward()
+    for optimizer in state.optimizers:
         optimizer.step()
-    save_state(tmp_path, 3, 12, network, average, optimizers, scaler, None)
+    state.step, state.pictures = 3, 12
+    state.save(tmp_path)
     return tmp_path
 
 
 def test_state_comes_back(run: Path) -> None:
-    network, earlier = restore_network(run)
-    assert network.config == TINY and earlier is None
-    assert load_state(run, *learned()) == (3, 12)
+    assert restore_network(run).config == TINY
+    state = tiny_state()
+    state.load(run)
+    assert (state.step, state.pictures, state.earlier) == (3, 12, None)
+    assert state.average.n_averaged == 4
 
 
 def rewrite(run: Path, progress: object = None, **tensors: torch.Tensor | None) -> None:
@@ -196,7 +201,7 @@ def test_states_with_damaged_tensors_are_named(run: Path) -> None:
         (run / STATE_FILE).write_bytes(whole)
         rewrite(run, **damage)
         with pytest.raises(ValueError, match=r"state\.safetensors: ") as error:
-            load_state(run, *learned())
+            tiny_state().load(run)
         assert "\n" not in str(error.value), damage
 
 

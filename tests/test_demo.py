@@ -7,14 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from duostyle.cli import demo
-from duostyle.cli import train_options as menu
+from duostyle.cli import demo, train
 from duostyle.data.masks import read_labels
 from duostyle.io.images import PictureError, read_picture, tensor_to_pil
 from duostyle.io.sheet import CAPTION, MARGIN, contact_sheet
 from duostyle.io.video import Frame, VideoReader
 from duostyle.models import load_pair, shipped_checkpoints
-from duostyle.training import build
+from duostyle.training.initialization import style_files
 from tests.conftest import ROOT
 from tests.test_video import make
 
@@ -87,6 +86,8 @@ def test_a_missing_clip_names_the_package(monkeypatch) -> None:
 
 
 def test_the_demo_trains_with_valid_settings(tmp_path: Path) -> None:
-    config, _ = menu.parse(demo.training_arguments(tmp_path / "photos", tmp_path / "run"))
+    config, *_ = train.parse_arguments(
+        demo.training_arguments(tmp_path / "photos", tmp_path / "run")
+    )
     assert config.init == "foundation" and config.steps == demo.TRAINING_STEPS
-    assert all(path.exists() for path in build.style_files(config))
+    assert all(path.exists() for path in style_files(config))

@@ -26,9 +26,9 @@ from duostyle.cli import train
 from duostyle.data.masks import read_labels
 from duostyle.io.images import PictureError, read_picture
 from duostyle.models import CheckpointError, StyleNetwork, load_checkpoint
-from duostyle.training.muon import Muon, is_kernel
+from duostyle.training.optim import Muon, averaged_model, is_kernel
 from duostyle.training.settings import TrainConfig
-from duostyle.training.state import STATE_FILE, Average, load_state, restore_network, save_state
+from duostyle.training.state import STATE_FILE, TrainState, restore_network
 from tests.conftest import TINY
 
 INPUTS = int(os.environ.get("DUOSTYLE_FUZZ", "112"))
@@ -141,22 +141,24 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def run_state(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The state of a run of the tiny network after a step."""
     folder = tmp_path_factory.mktemp("run")
-    network, average, optimizers, scaler = learned()
+    state = tiny_state()
     content = torch.rand(1, 3, 16, 16)
-    network(content, 0.5, torch.ones(1, 1, 16, 16)).mean().backward()
-    for optimizer in optimizers:
+    state.network(content, 0.5, torch.ones(1, 1, 16, 16)).mean().backward()
+    for optimizer in state.optimizers:
         optimizer.step()
-    save_state(folder, 1, 4, network, average, optimizers, scaler, None)
+    state.step, state.pictures = 1, 4
+    state.save(folder)
     return (folder / STATE_FILE).read_bytes()
 
 
-def learned() -> tuple[StyleNetwork, Average, list[torch.optim.Optimizer], torch.amp.GradScaler]:
-    """What a run keeps, of the tiny network."""
+def tiny_state() -> TrainState:
+    """The state of a run of the tiny network before its first step."""
     network = StyleNetwork(TINY).train()
     kernels = [p for p in network.parameters() if is_kernel(p)]
     rest = [p for p in network.parameters() if not is_kernel(p)]
     optimizers = [Muon(kernels, 1e-3), torch.optim.Adam(rest, 1e-3)]
-    return network, Average(network, 0.9), optimizers, torch.amp.GradScaler("cpu", enabled=False)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    return TrainState(network, averaged_model(network, 0.9), optimizers, scaler)
 
 
 class Fuzz:
@@ -218,7 +220,7 @@ class Fuzz:
     def state(self, path: Path) -> bool:
         def resume() -> None:
             restore_network(path.parent)
-            load_state(path.parent, *learned())
+            tiny_state().load(path.parent)
 
         return self.raises(resume, ValueError, path)
 

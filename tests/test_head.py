@@ -9,9 +9,11 @@ from torch.nn import functional as F
 
 from duostyle.data.masks import load_segmenter
 from duostyle.io.images import read_picture
-from duostyle.models import StyleNetwork, pretrained_backbone
+from duostyle.models import pretrained_backbone
 from duostyle.models.mask import CLASSES, DeepLabHead, MaskBranch
-from duostyle.training import TrainConfig, build
+from duostyle.training import TrainConfig
+from duostyle.training.initialization import build_network, freeze
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -86,18 +88,24 @@ def test_answers_as_deeplab_does_at_every_32nd_pixel(shared: Path, astronaut: Pa
     assert torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1] > 0.99
 
 
-def network_of(config: TrainConfig) -> StyleNetwork:
-    return build.set_up(build.build_network(config), config)
+STYLES = [str(path) for path in sorted((ROOT / "assets" / "styles").glob("*.jpg"))]
 
 
-def test_a_taken_head_is_frozen_and_a_new_one_learns(shared: Path) -> None:
-    config = TrainConfig(size="small", backbone_weights="none", foreground="person,dog")
-    learned = network_of(config).mask_branch.head
-    assert all(p.requires_grad for p in learned.parameters())
-    assert learned.wanted.nonzero().flatten().tolist() == [12, 15]
-    model = str(shared / "weights" / "deeplabv3_mobilenetv2_voc21.onnx")
-    taken = network_of(replace(config, head_weights=model)).mask_branch
-    assert not any(p.requires_grad for p in taken.head.parameters())
-    assert all(p.requires_grad for p in taken.up16.parameters())
-    tuned = network_of(replace(config, head_weights=model, train_backbone=True))
-    assert all(p.requires_grad for p in tuned.mask_branch.head.parameters())
+def test_a_trained_head_is_frozen_and_a_new_one_learns(shared: Path) -> None:
+    config = TrainConfig(
+        foreground_style=STYLES[0],
+        background_style=STYLES[1],
+        size="small",
+        backbone_weights="random",
+        foreground="person,dog",
+    )
+    network = freeze(build_network(config), config)
+    branch = network.mask_branch
+    assert all(p.requires_grad for p in branch.head.parameters())
+    assert branch.head.wanted.nonzero().flatten().tolist() == [12, 15]
+    branch.head.load_trained(shared / "weights" / "deeplabv3_mobilenetv2_voc21.onnx")
+    freeze(network, config)
+    assert not any(p.requires_grad for p in branch.head.parameters())
+    assert all(p.requires_grad for p in branch.up16.parameters())
+    freeze(network, replace(config, train_backbone=True))
+    assert all(p.requires_grad for p in branch.head.parameters())

@@ -41,9 +41,9 @@ def interrupt(*_: object, **__: object) -> None:
 
 
 def test_ctrl_c_before_the_first_step(command, monkeypatch, capsys) -> None:  # noqa: F811
-    for part in ("duostyle.training.build.prepare_data", "duostyle.training.build.build_network"):
+    for part in ("data.prepare_data", "initialization.build_network"):
         with monkeypatch.context() as patch:
-            patch.setattr(part, interrupt)
+            patch.setattr(f"duostyle.training.{part}", interrupt)
             assert train.main(command("run")) == INTERRUPTED
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1 and lines[0].startswith("stopped before the first step")
@@ -73,8 +73,8 @@ def test_kills_while_labels_are_made_leave_whole_labels(
         "import sys\n"
         "from pathlib import Path\n"
         "from duostyle.data.masks import make_labels\n"
-        "from duostyle.data.photos import label_jobs\n"
-        "entries = label_jobs(*map(Path, sys.argv[1:3]))\n"
+        "from duostyle.data.photos import find_labels\n"
+        "entries = find_labels(*map(Path, sys.argv[1:3]))\n"
         "make_labels([(e.photo, e.label) for e in entries], sys.argv[3])\n"
     )
     argv = [sys.executable, "-c", code, str(photos), str(labels), str(brightness_model)]

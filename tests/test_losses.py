@@ -1,20 +1,20 @@
 """Losses against answers worked by hand."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from duostyle.losses import (
     Objective,
+    ObjectiveInput,
     ObjectiveWeights,
-    Painting,
     PerceptualNetwork,
     content_distance,
+    distillation_distance,
     gram,
     gram_distance,
-    imitation_distance,
-    mask_distillation,
+    mask_loss,
     palette,
     palette_distance,
     total_variation,
@@ -23,11 +23,13 @@ from duostyle.losses.objective import (
     FINE_LAYERS,
     STYLE_STRENGTH,
     StyleTargets,
-    grams,
-    middle,
-    presence,
+    center_window,
+    compute_grams,
+    region_weight,
 )
-from duostyle.losses.palette import QUANTILES
+from duostyle.losses.terms import QUANTILES
+from duostyle.models import read_header, shipped_checkpoints
+from duostyle.training import TrainConfig
 
 
 def test_gram_by_hand() -> None:
@@ -147,26 +149,26 @@ def test_palette_pulls_towards_the_paintings_colours() -> None:
     assert red < 0 < blue  # downhill: more red, less blue
 
 
-def test_mask_distillation_ends() -> None:
+def test_mask_loss_ends() -> None:
     target = torch.zeros(1, 1, 10, 10)
     target[..., :5, :] = 1
     right = torch.where(target > 0, 20.0, -20.0)
-    assert mask_distillation(right, target).item() == pytest.approx(0, abs=1e-5)
+    assert mask_loss(right, target).item() == pytest.approx(0, abs=1e-5)
     # All wrong: cross-entropy 20, Dice 1 - 1/(100 + 1) with one place of smoothing.
-    assert mask_distillation(-right, target).item() == pytest.approx(20 + 1 - 1 / 101, abs=1e-3)
+    assert mask_loss(-right, target).item() == pytest.approx(20 + 1 - 1 / 101, abs=1e-3)
 
 
-def test_mask_distillation_ignores_unknown_places() -> None:
+def test_mask_loss_ignores_unknown_places() -> None:
     target, known = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     known[..., 2:, :] = 0
     logits = torch.full((1, 1, 4, 4), -20.0)
     logits[..., 2:, :] = 20  # wrong, but nobody knows
-    assert mask_distillation(logits, target, known).item() == pytest.approx(0, abs=1e-5)
+    assert mask_loss(logits, target, known).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_mask_of_nothing_is_satisfied_by_nothing() -> None:
     target = torch.zeros(1, 1, 8, 8)
-    assert mask_distillation(torch.full((1, 1, 8, 8), -20.0), target).item() < 1e-4
+    assert mask_loss(torch.full((1, 1, 8, 8), -20.0), target).item() < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -176,18 +178,18 @@ def objective(random_vgg) -> Objective:
     return Objective(PerceptualNetwork(random_vgg), styles, ObjectiveWeights())
 
 
-def painting(alpha: float, foreground: torch.Tensor, background: torch.Tensor) -> Painting:
+def inputs(alpha: float, foreground: torch.Tensor, background: torch.Tensor) -> ObjectiveInput:
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., :16] = 1
     merged = mask * foreground + (1 - mask) * background
-    return Painting(merged, torch.tensor([alpha]), mask, foreground, background)
+    return ObjectiveInput(merged, torch.tensor([alpha]), mask, foreground, background)
 
 
 def test_objective_names_every_term_and_alpha_scales_the_blend(objective: Objective) -> None:
     photo, one, two = (torch.rand(1, 3, 32, 32) for _ in range(3))
-    half = objective(photo, painting(0.5, one, two))
-    whole = objective(photo, painting(1.0, one, two))
-    none = objective(photo, painting(0.0, one, two))
+    half = objective(photo, inputs(0.5, one, two))
+    whole = objective(photo, inputs(1.0, one, two))
+    none = objective(photo, inputs(0.0, one, two))
     assert set(half) == {"style", "blend", "content", "palette", "tv"}
     assert none["blend"].item() == 0
     assert whole["blend"].item() == pytest.approx(2 * half["blend"].item())
@@ -198,8 +200,8 @@ def test_style_term_vanishes_for_the_paintings_and_the_blend_for_exchanged_ones(
     one, two = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32) * 0.3
     weights = ObjectiveWeights(guided_style=False, fine_weight=0)  # both branch images as wholes
     objective = Objective(PerceptualNetwork(random_vgg), (one, two), weights)
-    right = objective(one, painting(1.0, one, two))
-    crossed = objective(one, painting(1.0, two, one))
+    right = objective(one, inputs(1.0, one, two))
+    crossed = objective(one, inputs(1.0, two, one))
     assert right["style"].item() == pytest.approx(0, abs=1e-6)
     assert crossed["blend"].item() == pytest.approx(0, abs=1e-6)
     # Either distance has the weight of the painting that is asked for.
@@ -214,8 +216,8 @@ def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg, sh
     guided = Objective(PerceptualNetwork(random_vgg), styles, weights)
     # Gram matrices of features that are 3 and 5 everywhere, two channels: 9 / 2 and 25 / 2.
     targets = [dict.fromkeys(layers, torch.full((1, 2, 2), value**2 / 2)) for value in (3.0, 5.0)]
-    guided.styles = StyleTargets(targets, guided.scales, weights.style_weight)
-    view = painting(0.0, *styles)
+    guided.style_targets = StyleTargets(targets, guided.style_targets.layers, weights.style_weight)
+    view = inputs(0.0, *styles)
     features = (view.mask * 3.0 + (1 - view.mask) * 5.0).expand(-1, 2, -1, -1)
     own, crossed = guided.style_terms(view, dict.fromkeys(layers, features))
     assert own.item() == pytest.approx(0, abs=1e-6)
@@ -224,7 +226,7 @@ def test_guided_style_judges_either_region_of_the_blended_picture(random_vgg, sh
     foreground_off = torch.full_like(features, 5.0)
     own, _ = guided.style_terms(view, dict.fromkeys(layers, foreground_off))
     assert own.item() == pytest.approx(2.0 * share * 33 * 8**2)
-    turned = view._replace(rows=torch.tensor([[1, 0]]))  # the styles exchanged
+    turned = view._replace(styles=torch.tensor([[1, 0]]))  # the styles exchanged
     own, _ = guided.style_terms(turned, dict.fromkeys(layers, features))
     assert own.item() == pytest.approx(2.0 * (share + 1) * 33 * 8**2)
 
@@ -234,13 +236,13 @@ def test_fine_style_is_of_the_middle_at_full_size(random_vgg) -> None:
     styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
     with_fine = Objective(vgg, styles, weights)
     without = Objective(vgg, styles, replace(weights, fine_weight=0))
-    view = painting(0.0, *styles)._replace(mask=torch.ones(1, 1, 32, 32))
-    found = grams(vgg(view.stylized[middle(view.stylized)], FINE_LAYERS))
-    expected = gram_distance(found, grams(vgg(styles[0], FINE_LAYERS)), FINE_LAYERS)
+    view = inputs(0.0, *styles)._replace(mask=torch.ones(1, 1, 32, 32))
+    found = compute_grams(vgg(view.stylized[center_window(view.stylized)], FINE_LAYERS))
+    expected = gram_distance(found, compute_grams(vgg(styles[0], FINE_LAYERS)), FINE_LAYERS)
     blended = vgg(view.stylized, weights.style_layers)
     more, less = (o.style_terms(view, blended)[0] for o in (with_fine, without))
     assert (more - less).item() == pytest.approx(weights.fine_weight * expected.item(), rel=1e-4)
-    assert view.stylized[middle(view.stylized)].shape == (1, 3, 16, 16)
+    assert view.stylized[center_window(view.stylized)].shape == (1, 3, 16, 16)
 
 
 def test_guided_style_needs_no_branch_images_and_whole_style_judges_them_alone(random_vgg) -> None:
@@ -248,7 +250,7 @@ def test_guided_style_needs_no_branch_images_and_whole_style_judges_them_alone(r
     styles = (torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
     guided = Objective(vgg, styles, ObjectiveWeights())
     whole = Objective(vgg, styles, ObjectiveWeights(guided_style=False))
-    view = painting(0.5, *styles)
+    view = inputs(0.5, *styles)
     bare = view._replace(foreground=None, background=None)
     assert guided(photo, bare)["style"] == guided(photo, view)["style"]
     other = view._replace(stylized=torch.rand(1, 3, 32, 32))
@@ -260,18 +262,20 @@ def test_a_small_region_counts_for_what_it_is() -> None:
     mask = torch.zeros(3, 1, 10, 10)
     mask[1, :, 0, :5] = 1  # 5 %
     mask[2, :, :4] = 1
-    assert presence(mask).tolist() == pytest.approx([0, 0.5, 1])
+    assert region_weight(mask).tolist() == pytest.approx([0, 0.5, 1])
 
 
 def test_an_empty_region_adds_nothing(random_vgg) -> None:
     vgg, styles = PerceptualNetwork(random_vgg), torch.rand(2, 1, 3, 32, 32)
     weights = ObjectiveWeights(style_weight=3.0, fine_weight=0, vgg_downscale=1)
     objective = Objective(vgg, list(styles), weights)
-    photo, view = torch.rand(1, 3, 32, 32), painting(1.0, *torch.rand(2, 1, 3, 32, 32))
+    photo, view = torch.rand(1, 3, 32, 32), inputs(1.0, *torch.rand(2, 1, 3, 32, 32))
     terms = objective(photo, view._replace(mask=torch.ones_like(view.mask)))
-    found = grams(vgg(view.stylized, weights.style_layers))
+    found = compute_grams(vgg(view.stylized, weights.style_layers))
     own, crossed = (
-        gram_distance(found, grams(vgg(style, weights.style_layers)), objective.scales)
+        gram_distance(
+            found, compute_grams(vgg(style, weights.style_layers)), objective.style_targets.layers
+        )
         for style in styles
     )
     assert terms["style"].item() == pytest.approx(3 * own.item(), rel=1e-4)
@@ -281,7 +285,7 @@ def test_an_empty_region_adds_nothing(random_vgg) -> None:
 def test_without_a_style_weight_the_paintings_strength_decides() -> None:
     # Nothing is 1/3 off the first matrix and 2/3 off the second, in every entry.
     targets = [{"a": torch.full((1, 3, 3), value / 3)} for value in (1.0, 2.0)]
-    free = StyleTargets(targets, {"a": 1.0}, 0.0)
+    free = StyleTargets(targets, {"a": 1.0}, None)
     assert free.weights.tolist() == pytest.approx([STYLE_STRENGTH * 9, STYLE_STRENGTH * 9 / 4])
     assert StyleTargets(targets, {"a": 1.0}, 7.0).weights.tolist() == [7, 7]
     zero = {"a": torch.zeros(2, 3, 3)}
@@ -294,23 +298,48 @@ def test_pictures_are_reduced_for_vgg(random_vgg) -> None:
     small, photo = torch.rand(2, 1, 3, 32, 32), torch.rand(1, 3, 32, 32)
     large = [x.repeat_interleave(2, 2).repeat_interleave(2, 3) for x in small]
     objective = Objective(vgg, large, weights)
-    expected = grams(vgg(small[0], weights.style_layers))
-    for layer, found in objective.styles.grams.items():
+    expected = compute_grams(vgg(small[0], weights.style_layers))
+    for layer, found in objective.style_targets.grams.items():
         torch.testing.assert_close(found[:1], expected[layer])
-    still = objective(photo, painting(0.0, photo, photo))
+    still = objective(photo, inputs(0.0, photo, photo))
     assert still["content"].item() == pytest.approx(0, abs=1e-6)
 
 
 def test_content_vanishes_for_the_photograph(objective: Objective) -> None:
     photo = torch.rand(1, 3, 32, 32)
-    terms = objective(photo, painting(0.0, photo, photo))
+    terms = objective(photo, inputs(0.0, photo, photo))
     assert terms["content"].item() == pytest.approx(0, abs=1e-6)
     expected = ObjectiveWeights().tv_weight * total_variation(photo).item()
     assert terms["tv"].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_imitation_is_the_mean_absolute_difference() -> None:
+def test_distillation_is_the_mean_absolute_difference() -> None:
     one = torch.zeros(2, 3, 4, 4)
     two = torch.stack([torch.full((3, 4, 4), 0.5), torch.zeros(3, 4, 4)])
     two[1, 0, 0, 0] = -0.48
-    assert imitation_distance(one, two).tolist() == pytest.approx([0.5, 0.01])
+    assert distillation_distance(one, two).tolist() == pytest.approx([0.5, 0.01])
+
+
+def test_weights_of_former_versions_are_read() -> None:
+    saved = {
+        "style_weight": 0.0,
+        "steady_weight": 2.0,
+        "imitation_weight": 3.0,
+        "style_layers": ["a"],
+    }
+    weights = ObjectiveWeights.read(saved)
+    assert weights.style_weight is None and weights.style_layers == ("a",)
+    assert (weights.temporal_weight, weights.distillation_weight) == (2.0, 3.0)
+    assert ObjectiveWeights.read(asdict(weights)) == weights
+    with pytest.raises(ValueError, match="has no 'other'"):
+        ObjectiveWeights.read({"other": 1})
+
+
+def test_shipped_headers_hold_readable_weights_and_settings() -> None:
+    for name in shipped_checkpoints():
+        header = read_header(name)
+        weights = ObjectiveWeights.read(header["objective"])
+        assert weights.style_weight is None and weights.temporal_weight == 0
+        settings = TrainConfig.read(header["training"])
+        assert settings.context == 24 and settings.mask_size is None and settings.foreground is None
+        assert settings.objective_weights() == weights

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 
 
 def test_classes_by_name() -> None:
-    assert foreground_classes("") == tuple(range(1, 21))
+    assert foreground_classes(None) == foreground_classes("") == tuple(range(1, 21))
     assert foreground_classes("person, dog") == (15, 12)
     assert len(VOC_CLASSES) == 21 and VOC_CLASSES[15] == "person"
     for bad in ("zebra", "background"):

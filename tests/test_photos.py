@@ -9,26 +9,27 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from duostyle.data.hub import fetch_hub_photos
-from duostyle.data.photos import PhotoDataset, PositionSampler, label_jobs
+from duostyle.data.photos import PhotoDataset, PositionSampler, Sampling, find_labels, sample_seeds
 from duostyle.io.images import PictureError
 from tests.test_files import full_disk
 
 
 def make(folders: tuple[Path, Path], **changes) -> PhotoDataset:
     options = {
-        "classes": (15,),
         "photo_size": 64,
         "photo_share": 0.5,
-        "crop_sizes": (32, 48),
-        "crop_zoom": 2.0,
+        "crop_size": 32,
+        "late_crop_size": 48,
         "late_from": 100,
-        "empty_share": 0.0,
-        "exchange_share": 0.0,
+        "crop_zoom": 2.0,
+        "empty_prob": 0.0,
+        "swap_prob": 0.0,
+        "alpha_low": 0.0,
+        "alpha_high": 1.0,
         "alpha_ends": 0.25,
-        "alpha_range": (0.0, 1.0),
         "seed": 3,
     }
-    return PhotoDataset(label_jobs(*folders), **(options | changes))
+    return PhotoDataset(find_labels(*folders), (15,), Sampling(**(options | changes)))
 
 
 def test_sample(photo_folder: tuple[Path, Path]) -> None:
@@ -101,6 +102,13 @@ def test_a_position_is_always_the_same_sample(photo_folder: tuple[Path, Path]) -
     assert not torch.equal(first[0].photo, make(photo_folder, seed=4)[0].photo)
 
 
+def test_seeds_are_fixed_and_differ_by_seed_and_position() -> None:
+    # Known numbers: they must not depend on the process, the platform or the Python version.
+    assert sample_seeds(0, 0) == (2968811710, 3677149159)
+    drawn = {sample_seeds(seed, position) for seed in range(5) for position in range(200)}
+    assert len({number for pair in drawn for number in pair}) == 2000
+
+
 def test_reading_leaves_the_random_state_alone(photo_folder: tuple[Path, Path]) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -118,29 +126,29 @@ def test_alpha_has_its_ends(photo_folder: tuple[Path, Path]) -> None:
     assert between.min() < 0.2 and between.max() > 0.8
 
 
-def test_regions_are_exchanged_for_the_painter_alone(photo_folder: tuple[Path, Path]) -> None:
-    plain, turned = make(photo_folder), make(photo_folder, exchange_share=1.0)
+def test_regions_are_swapped_for_the_painter_alone(photo_folder: tuple[Path, Path]) -> None:
+    plain, turned = make(photo_folder), make(photo_folder, swap_prob=1.0)
     for number in range(4):
         one, two = plain[number], turned[number]
         assert torch.equal(one.crop, two.crop) and torch.equal(one.photo_mask, two.photo_mask)
         assert torch.equal(one.crop_mask, 1 - two.crop_mask)
-    some = make(photo_folder, exchange_share=0.5)
+    some = make(photo_folder, swap_prob=0.5)
     same = [torch.equal(some[n].crop_mask, plain[n].crop_mask) for n in range(40)]
     assert 8 < sum(same) < 32
 
 
 def test_alpha_keeps_to_its_range(photo_folder: tuple[Path, Path]) -> None:
-    dataset = make(photo_folder, alpha_range=(0.4, 0.6))
+    dataset = make(photo_folder, alpha_low=0.4, alpha_high=0.6)
     alphas = torch.stack([dataset[n].alpha for n in range(60)])
     assert alphas.min() == pytest.approx(0.4) and alphas.max() == pytest.approx(0.6)
     assert ((alphas > 0.41) & (alphas < 0.59)).any()
-    alone = make(photo_folder, alpha_range=(0.5, 0.5))
+    alone = make(photo_folder, alpha_low=0.5, alpha_high=0.5)
     assert {alone[n].alpha.item() for n in range(20)} == {0.5}
 
 
 def test_share_of_photographs_without_foreground(photo_folder: tuple[Path, Path]) -> None:
     assert len(make(photo_folder).full) == 5 and len(make(photo_folder).empty) == 1
-    always = make(photo_folder, empty_share=1.0)
+    always = make(photo_folder, empty_prob=1.0)
     assert all(always[n].photo_mask.max() == 0 for n in range(10))
 
 
@@ -222,7 +230,7 @@ def test_labels_of_a_turned_photograph_are_noticed(tmp_path: Path) -> None:
     noise = Image.effect_noise((120, 80), 80).convert("RGB")
     noise.save(tmp_path / "photos" / "a.jpg", exif=exif)  # 80x120 to see
     Image.new("L", (120, 80), 15).save(tmp_path / "labels" / "a.png")  # made before it was turned
-    with pytest.raises(PictureError, match=r"a\.png: lies across its photograph"):
+    with pytest.raises(PictureError, match=r"a\.png: not rotated like its photograph"):
         make((tmp_path / "photos", tmp_path / "labels"))[0]
     Image.new("L", (40, 60), 15).save(tmp_path / "labels" / "a.png")  # smaller, and upright
     assert make((tmp_path / "photos", tmp_path / "labels"))[0].photo_mask.min() == 1
@@ -230,7 +238,7 @@ def test_labels_of_a_turned_photograph_are_noticed(tmp_path: Path) -> None:
 
 def test_workers_can_be_spawned(photo_folder: tuple[Path, Path]) -> None:
     # As on Windows and macOS, where nothing is inherited.
-    from duostyle.training.build import _leave_signals_to_the_run
+    from duostyle.training.data import ignore_signals
 
     dataset = make(photo_folder)
     loader = DataLoader(
@@ -239,7 +247,7 @@ def test_workers_can_be_spawned(photo_folder: tuple[Path, Path]) -> None:
         sampler=PositionSampler(0, 4, 4),
         num_workers=1,
         multiprocessing_context="spawn",
-        worker_init_fn=_leave_signals_to_the_run,
+        worker_init_fn=ignore_signals,
     )
     (batch,) = loader
     alone = next(iter(DataLoader(dataset, 4, sampler=PositionSampler(0, 4, 4))))
@@ -249,12 +257,12 @@ def test_workers_can_be_spawned(photo_folder: tuple[Path, Path]) -> None:
 def test_workers_pass_over_interrupts_without_process_groups(monkeypatch) -> None:
     import signal
 
-    from duostyle.training import build
+    from duostyle.training.data import ignore_signals
 
     heard = {}
     monkeypatch.delattr("os.setpgrp")
     monkeypatch.setattr(signal, "signal", lambda number, handler: heard.update({number: handler}))
-    build._leave_signals_to_the_run(0)
+    ignore_signals(0)
     assert heard == {signal.SIGINT: signal.SIG_IGN}
 
 
@@ -263,7 +271,7 @@ def test_a_full_disk_is_no_corrupt_photograph(tmp_path: Path, monkeypatch) -> No
 
     raw = tmp_path / "a.png"
     Image.effect_noise((64, 64), 80).convert("RGB").save(raw)
-    monkeypatch.setattr(hub, "_stream", lambda *_: iter([b"corrupt", raw.read_bytes()]))
+    monkeypatch.setattr(hub, "_stream_images", lambda *_: iter([b"corrupt", raw.read_bytes()]))
     with full_disk(50), pytest.raises(PictureError, match=r"\.jpg: cannot be written"):
         fetch_hub_photos("a/b", tmp_path / "kept", 1, 0)
     assert not list((tmp_path / "kept").iterdir())

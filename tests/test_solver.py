@@ -6,8 +6,8 @@ from torch import Tensor
 
 from duostyle.losses import (
     Objective,
+    ObjectiveInput,
     ObjectiveWeights,
-    Painting,
     PerceptualNetwork,
     total_variation,
 )
@@ -21,10 +21,10 @@ MASK[..., 8:20] = 1
 def towards(first: float, second: float):
     """An objective whose minimum is two plain images."""
 
-    def evaluate(content: Tensor, painting: Painting) -> dict[str, Tensor]:
+    def evaluate(content: Tensor, inputs: ObjectiveInput) -> dict[str, Tensor]:
         return {
-            "first": (painting.foreground - first).square().mean(dim=(1, 2, 3)),
-            "second": 3 * (painting.background - second).square().mean(dim=(1, 2, 3)),
+            "first": (inputs.foreground - first).square().mean(dim=(1, 2, 3)),
+            "second": 3 * (inputs.background - second).square().mean(dim=(1, 2, 3)),
         }
 
     return evaluate
@@ -64,8 +64,8 @@ def test_takes_the_steps_of_one_long_run(objective: Objective) -> None:
         optimizer.zero_grad()
         one, two = images.split(1)
         merged = MASK * one + (1 - MASK) * two
-        painting = Painting(merged, torch.tensor([0.5]), MASK, one, two)
-        loss = sum(term.sum() for term in objective(CONTENT, painting).values())
+        inputs = ObjectiveInput(merged, torch.tensor([0.5]), MASK, one, two)
+        loss = sum(term.sum() for term in objective(CONTENT, inputs).values())
         loss.backward()
         values.append(loss.item())
         return loss
@@ -93,7 +93,7 @@ def test_starts_where_it_is_told() -> None:
 
 def test_marks_and_divergence_are_refused() -> None:
     for marks in ((), (3, 1), (1, 1), (-1, 2)):
-        with pytest.raises(ValueError, match="marks must rise"):
+        with pytest.raises(ValueError, match="marks must ascend"):
             solve(towards(0, 1), CONTENT, MASK, 0.0, marks=marks)
     with pytest.raises(ValueError, match="not finite after 1 closures"):
         solve(lambda _, p: {"a": (p.foreground * torch.inf).sum()}, CONTENT, MASK, 0.0, marks=(2,))

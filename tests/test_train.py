@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from duostyle.cli import train
-from duostyle.cli import train_options as menu
+from duostyle.io.images import read_style
 from duostyle.models import load_checkpoint, pick_training_precision, read_header
-from duostyle.training import TrainConfig, build
+from duostyle.training import TrainConfig, Trainer, data, initialization
+from duostyle.training.settings import FORMER_NAMES, flag, load_settings
 from tests.conftest import ROOT
 
 
@@ -48,14 +49,14 @@ def command(photo_folder, random_vgg, backbone_file, tmp_path):
             "output": tmp_path / output,
             "size": "small",
             "photo_size": 64,
-            "surroundings": 8,
+            "context": 8,
             "crop_size": 32,
             "late_crop_size": 32,
             "style_size": 64,
             "steps": 6,
             "batch": 4,
             "mask_every": 1,
-            "steady_weight": 0,
+            "temporal_weight": 0,
             "warmup": 2,
             "workers": 0,
             "log_steps": 2,
@@ -77,6 +78,16 @@ def run(argv: list[str], **options) -> subprocess.CompletedProcess[str]:
         text=True,
         **options,
     )
+
+
+PORT = str(20_000 + os.getpid() % 20_000)
+PARALLEL = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+PARALLEL += ["--master-port", PORT, str(ROOT / "train.py")]
+
+
+def parallel(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run the command line in two processes."""
+    return subprocess.run([*PARALLEL, *argv], cwd=ROOT, capture_output=True, text=True)
 
 
 def test_three_and_three_with_a_kill_between_is_six(command, tmp_path: Path) -> None:
@@ -128,16 +139,14 @@ def test_sigterm_leaves_a_checkpoint_and_says_how_to_go_on(command, tmp_path: Pa
             break
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert re.search(r"stopped at step \d+; go on with: duostyle train --resume", output)
+    assert re.search(r"stopped at step \d+; continue with: duostyle train --resume", output)
     assert read_header(tmp_path / "stopped" / "model.safetensors")["pictures_seen"] >= 8
 
 
 def test_two_processes_take_the_step_of_one(command, tmp_path: Path) -> None:
     options = {"steps": 1, "accumulate": 2, "warmup": 0}
     assert train.main(command("one", **options)) == 0
-    two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    two += ["--master-port", str(20_000 + os.getpid() % 20_000), str(ROOT / "train.py")]
-    done = subprocess.run(two + command("two", **options), cwd=ROOT, capture_output=True, text=True)
+    done = parallel(command("two", **options))
     assert done.returncode == 0, done.stderr[-2000:]
     joint, parted = (load_file(tmp_path / r / "state.safetensors") for r in ("one", "two"))
     assert joint.keys() == parted.keys()
@@ -155,6 +164,28 @@ def test_two_processes_take_the_step_of_one(command, tmp_path: Path) -> None:
     assert share < 0.01
 
 
+def test_two_processes_stop_and_resume_as_one_run(command, tmp_path: Path) -> None:
+    options = {"steps": 4, "accumulate": 2, "temporal_weight": 10}
+    assert parallel(command("straight", **options)).returncode == 0
+    argv = command("broken", checkpoint_minutes=0, log_steps=1, **options)
+    process = subprocess.Popen(
+        [*PARALLEL, *argv], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    stopped = False
+    for line in process.stderr:
+        if line.startswith("step 2/") and not stopped:
+            process.send_signal(signal.SIGTERM)  # torchrun passes it to both processes
+            stopped = True
+    output, _ = process.communicate(timeout=120)
+    assert stopped and process.returncode != 0
+    assert re.search(r"stopped at step [23]; continue with: duostyle train --resume", output)
+    assert parallel(["--resume", str(tmp_path / "broken")]).returncode == 0
+    for name in ("state.safetensors", "model.safetensors"):
+        one, two = (load_file(tmp_path / run / name) for run in ("straight", "broken"))
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one), name
+
+
 def test_auto_precision_is_bf16_only_where_there_are_units_for_it(monkeypatch) -> None:
     for units, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: {"amx_bf16": units})
@@ -168,7 +199,7 @@ def test_the_checkpoint_says_where_it_comes_from(command, tmp_path: Path) -> Non
     assert train.main(command("run", steps=2, precision="bf16")) == 0
     header = read_header(tmp_path / "run" / "model.safetensors")
     assert header["pictures_seen"] == 8 and header["seed"] == 0
-    assert header["training"]["style_weight"] == 0 == header["objective"]["style_weight"]
+    assert header["training"]["style_weight"] is header["objective"]["style_weight"] is None
     assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
     assert header["training"] == json.loads((tmp_path / "run" / "config.json").read_text())
     assert any((tmp_path / "run").glob("events.out.tfevents.*"))
@@ -231,10 +262,44 @@ def test_dry_run_prints_and_does_nothing(command, tmp_path: Path, capsys) -> Non
 
 
 def test_the_dataclass_is_the_only_source_of_defaults() -> None:
-    config, _ = menu.parse(["--foreground-style", "a", "--background-style", "b"])
+    config, *_ = train.parse_arguments(["--foreground-style", "a", "--background-style", "b"])
     assert config == TrainConfig(foreground_style="a", background_style="b")
     for field in fields(TrainConfig):
         assert field.metadata["help"]
+
+
+def test_an_empty_text_stands_for_none_on_the_command_line(command) -> None:
+    argv = command("run", foreground="", mask_size="", style_weight="")
+    config, resume, dry_run = train.parse_arguments([*argv, "--dry-run"])
+    assert config.foreground is config.mask_size is config.style_weight is None
+    assert not resume and dry_run
+
+
+def test_settings_of_former_versions_are_read(tmp_path: Path) -> None:
+    former = {"surroundings": 8, "steady_weight": 2.0, "imitation_weight": 3, "exchange_share": 0.5,
+              "empty_share": 0.2, "mask_size": 0, "mask_stride": 0, "style_weight": 0.0, "init": "",
+              "backbone_weights": "none", "head_weights": "", "mask_from": ""}  # fmt: skip
+    file = tmp_path / "former.json"
+    file.write_text(json.dumps(former))
+    config = load_settings(file)
+    for name in FORMER_NAMES:
+        assert getattr(config, FORMER_NAMES[name]) == former[name]
+    assert config.mask_size is config.mask_stride is config.style_weight is config.init is None
+    assert config.backbone_weights == "random"
+    file.write_text(json.dumps({"backbone_weights": ""}))
+    assert load_settings(file).backbone_weights == "imagenet"
+
+
+def test_every_bound_of_a_setting_is_checked() -> None:
+    for field in fields(TrainConfig):
+        bounds = field.metadata
+        beyond = [(bounds[name] or 0) + step for name, step in (("min", -1), ("max", 1))
+                  if bounds[name] is not None]  # fmt: skip
+        beyond += [] if bounds["above"] is None else [bounds["above"]]
+        beyond += [] if bounds["choices"] is None else ["none of them"]
+        for value in beyond:
+            with pytest.raises(ValueError, match=f"{flag(field.name)} must be"):
+                replace(TrainConfig(), **{field.name: value}).check_values()
 
 
 @pytest.mark.parametrize(
@@ -247,20 +312,18 @@ def test_the_dataclass_is_the_only_source_of_defaults() -> None:
         ({"backbone_weights": "none.safetensors"}, "none.safetensors"),
         ({"backbone_weights": str(ROOT / "LICENSE")}, "LICENSE: not MobileNetV2 features"),
         ({"foreground": "zebra"}, "no class 'zebra'"),
-        ({"crop_size": 4096}, "--crop-size must lie in"),
+        ({"crop_size": 4096}, "--crop-size must be at most 48"),
         ({"init": "unknown"}, "unknown: no such checkpoint"),
-        ({"surroundings": 6}, "--surroundings must be a multiple of 4"),
-        ({"surroundings": 20}, "--crop-size must lie in 32..--photo-size less twice"),
-        ({"alpha_low": 0.6, "alpha_high": 0.5}, "--alpha-low and --alpha-high must rise"),
-        ({"head_weights": "x.onnx", "backbone_weights": ""}, "name --backbone-weights too"),
-        ({"head_weights": "x.onnx"}, "x.onnx: no such segmentation model"),
+        ({"context": 6}, "--context must be a multiple of 4"),
+        ({"context": 20}, "--crop-size must be at most 24: --photo-size minus twice --context"),
+        ({"alpha_low": 0.6, "alpha_high": 0.5}, "--alpha-low must be at most --alpha-high"),
         ({"device": "tpu"}, "--device tpu: not available here"),
         ({"precision": "fp16"}, "--precision fp16 needs a GPU"),
         ({"log_steps": 0}, "--log-steps must be at least 1"),
-        ({"late_share": 2}, "--late-share must lie in 0..1"),
-        ({"crop_zoom": 0.5}, "--crop-zoom must be a number of at least 1"),
+        ({"late_share": 2}, "--late-share must be at most 1"),
+        ({"crop_zoom": 0.5}, "--crop-zoom must be at least 1"),
         ({"crop_zoom": "nan"}, "--crop-zoom must be a finite number"),
-        ({"mask_weight": -1}, "--mask-weight must be a number of 0 or more"),
+        ({"mask_weight": -1}, "--mask-weight must be at least 0"),
         ({"style_weight": "nan"}, "--style-weight must be a finite number"),
         ({"foreground_style_weight": "inf"}, "--foreground-style-weight must be a finite number"),
         ({"mask_weight": 0, "mask_steps": 2}, "--mask-steps needs --mask-weight above 0"),
@@ -300,32 +363,31 @@ def test_goes_on_from_a_checkpoint_and_remembers_it(
     assert network.mask_branch.head.wanted.nonzero().flatten().tolist() == [12]
 
 
-def test_losses_see_the_crop_and_not_its_surroundings(command, monkeypatch) -> None:
-    config, _ = menu.parse(command("run", surroundings=8, crop_size=32))
-    learner = train.Learner(config, "cpu")
+def test_losses_see_the_crop_without_its_context(command, monkeypatch) -> None:
+    config, *_ = train.parse_arguments(command("run", context=8, crop_size=32))
+    trainer = Trainer(config, "cpu")
     seen = {}
 
-    def objective(content, painting):
-        seen.update(content=content, painting=painting)
-        return {"nothing": painting.stylized.sum() * 0}
+    def objective(content, inputs):
+        seen.update(content=content, inputs=inputs)
+        return {"nothing": inputs.stylized.sum() * 0}
 
-    objective.mask_term = learner.objective.mask_term
-    objective.weights = learner.objective.weights
-    learner.objective = objective
-    loader, _ = build.build_loader(config, build.prepare_data(config, "cpu"), (0, 0), 0, 1)
+    objective.mask_term = trainer.objective.mask_term
+    trainer.objective = objective
+    loader, _ = data.build_loader(config, data.prepare_data(config, "cpu"))
     batch = next(iter(loader))
-    learner._terms(batch)
+    trainer._terms(batch)
     inside = (..., slice(8, 40), slice(8, 40))
     assert batch.crop.shape[-2:] == (48, 48)
     assert torch.equal(seen["content"], batch.crop[inside])
-    assert torch.equal(seen["painting"].mask, batch.crop_mask[inside])
-    assert seen["painting"].stylized.shape == seen["content"].shape
+    assert torch.equal(seen["inputs"].mask, batch.crop_mask[inside])
+    assert seen["inputs"].stylized.shape == seen["content"].shape
 
 
-def test_steadiness_counts_and_repeats_itself(command, tmp_path: Path, capsys) -> None:
+def test_temporal_consistency_counts_and_is_deterministic(command, tmp_path: Path, capsys) -> None:
     for name, weight in (("first", 100), ("second", 100), ("without", 0)):
-        assert train.main(command(name, steps=2, steady_weight=weight)) == 0
-        assert ("steady" in capsys.readouterr().err) == bool(weight)
+        assert train.main(command(name, steps=2, temporal_weight=weight)) == 0
+        assert ("temporal" in capsys.readouterr().err) == bool(weight)
     first, second, without = (
         load_checkpoint(tmp_path / name / "model.safetensors").to_rgb.conv.weight
         for name in ("first", "second", "without")
@@ -334,7 +396,12 @@ def test_steadiness_counts_and_repeats_itself(command, tmp_path: Path, capsys) -
 
 
 def test_at_first_the_mask_branch_alone_learns(command, tmp_path: Path, capsys) -> None:
-    begin = build.build_network(menu.parse(command("x"))[0]).half().float().state_dict()
+    begin = (
+        initialization.build_network(train.parse_arguments(command("x"))[0])
+        .half()
+        .float()
+        .state_dict()
+    )
     argv = command("run", steps=2, mask_steps=2, log_steps=1, ema=0, warmup=0)
     assert train.main([*argv, "--train-backbone"]) == 0
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
@@ -348,7 +415,12 @@ def test_at_first_the_mask_branch_alone_learns(command, tmp_path: Path, capsys) 
 
 
 def test_without_weight_the_mask_branch_stays_as_it_is(command, tmp_path: Path, capsys) -> None:
-    begin = build.build_network(menu.parse(command("x"))[0]).half().float().state_dict()
+    begin = (
+        initialization.build_network(train.parse_arguments(command("x"))[0])
+        .half()
+        .float()
+        .state_dict()
+    )
     argv = command("run", steps=2, mask_weight=0, log_steps=1, ema=0, warmup=0)
     assert train.main([*argv, "--train-backbone"]) == 0
     lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
@@ -358,50 +430,30 @@ def test_without_weight_the_mask_branch_stays_as_it_is(command, tmp_path: Path, 
     assert "branch1" in moved and "mask_branch" not in moved
 
 
-def test_a_teacher_is_imitated_and_then_the_paintings(command, tmp_path: Path, capsys) -> None:
+def test_distillation_comes_first_and_then_the_objective(command, tmp_path: Path, capsys) -> None:
     assert train.main(command("teacher", size="base", steps=1)) == 0
     teacher = tmp_path / "teacher" / "model.safetensors"
     options = {"steps": 2, "teacher": teacher, "teacher_share": 0.5, "log_steps": 1}
     capsys.readouterr()
-    assert train.main(command("pupil", size="small", seed=5, **options)) == 0
+    assert train.main(command("student", size="small", seed=5, **options)) == 0
     first, second = (x for x in capsys.readouterr().err.splitlines() if x.startswith("step "))
-    assert "imitation" in first and "style" not in first
-    assert "style" in second and "imitation" not in second
-    # The pupil's mask branch began as the teacher's: what never learns is still the same.
-    one, two = (load_checkpoint(tmp_path / n / "model.safetensors") for n in ("teacher", "pupil"))
+    assert "distillation" in first and "style" not in first
+    assert "style" in second and "distillation" not in second
+    # The student's mask branch began as the teacher's: what never learns is still the same.
+    one, two = (load_checkpoint(tmp_path / n / "model.safetensors") for n in ("teacher", "student"))
     assert one.config.width > two.config.width
     stems = [network.mask_branch.backbone[0][0].weight for network in (one, two)]
     assert torch.equal(*stems)
 
 
-def test_takes_up_another_pairs_mask_branch(command) -> None:
-    torch.manual_seed(3)
-    assert train.main(command("donor", steps=1, mask_stride=32)) == 0
-    donor = Path(command("donor")[command("donor").index("--output") + 1]) / "model.safetensors"
-    for changes in ({"mask_from": donor}, {"mask_from": donor, "init": donor}):
-        config, _ = menu.parse(command("heir", **changes))
-        heir = build.build_network(config)
-        assert heir.config.mask_stride == 32  # the weights belong to it
-        given = load_checkpoint(donor).mask_branch.state_dict()
-        for name, value in heir.mask_branch.state_dict().items():
-            assert torch.equal(value, given[name])
-
-
 def test_a_teacher_of_other_paintings_is_refused(command, tmp_path: Path, capsys) -> None:
     assert train.main(command("teacher", steps=1)) == 0
     teacher = tmp_path / "teacher" / "model.safetensors"
-    swapped = command("pupil", steps=1, teacher=teacher)
+    swapped = command("student", steps=1, teacher=teacher)
     place = swapped.index("--background-style") + 1
     swapped[place] = swapped[swapped.index("--foreground-style") + 1]
     assert train.main(swapped) == 2
-    assert "is of other paintings" in capsys.readouterr().err
-
-
-def test_learning_rate_warms_up_and_falls(command) -> None:
-    config, _ = menu.parse(command("run", steps=100, warmup=10, learning_rate=1.0))
-    learner = train.Learner(config, "cpu")
-    rates = [learner.rate(step) for step in (5, 10, 55, 100)]
-    assert rates == pytest.approx([0.5, 1.0, 0.02 + 0.98 / 2, 0.02])
+    assert "has other styles; name one of these styles" in capsys.readouterr().err
 
 
 def test_real_material_learns(shared: Path, command, tmp_path: Path) -> None:
@@ -436,7 +488,7 @@ def test_settings_from_a_file_are_the_defaults(tmp_path: Path, capsys) -> None:
     file = tmp_path / "pair.json"
     file.write_text(json.dumps({"foreground_style": "a.jpg", "background_style": "b.jpg",
                                 "steps": 7, "batch": 3}))  # fmt: skip
-    config, _ = menu.parse(["--settings", str(file), "--batch", "2"])
+    config, *_ = train.parse_arguments(["--settings", str(file), "--batch", "2"])
     assert (config.foreground_style, config.steps, config.batch) == ("a.jpg", 7, 2)
     assert config.learning_rate == TrainConfig().learning_rate
     for content in ("[1]", "{", '{"stepz": 3}', '{"steps": "many"}'):
@@ -447,17 +499,19 @@ def test_settings_from_a_file_are_the_defaults(tmp_path: Path, capsys) -> None:
     assert "none.json: no settings" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "docs" / "models").glob("*.json")), ids=str)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "duostyle" / "training" / "recipes").glob("*.json")), ids=str
+)
 def test_settings_of_shipped_pairs_can_be_trained_with(file: Path) -> None:
-    config = menu.load_file(file)
-    assert Path(config.output).name == file.stem
+    config = load_settings(file)
+    assert Path(config.output).name == file.stem and config.init.startswith("foundation")
     styles = ROOT / "assets" / "styles"
-    if not config.styles:  # a recipe for any two paintings
-        assert not config.foreground_style and not config.background_style
+    if config.styles is None:  # a recipe for any two paintings
+        assert config.foreground_style is config.background_style is None
         names = {"foreground_style": "irises.jpg", "background_style": "chaupar.jpg"}
         config = replace(config, **{k: str(styles / name) for k, name in names.items()})
     config.check()
-    assert all((ROOT / path).exists() for path in build.style_files(config))
+    assert all((ROOT / path).exists() for path in initialization.style_files(config))
 
 
 def test_a_foundation_learns_all_its_styles_and_pairs_start_from_it(
@@ -474,16 +528,16 @@ def test_a_foundation_learns_all_its_styles_and_pairs_start_from_it(
     # A pair of a known painting, and of one that is new.
     changes = {"foreground_style": files[2], "init": path, "mask_weight": 0}
     new = ROOT / "assets" / "styles" / "chaupar.jpg"
-    config, _ = menu.parse(command("pair", background_style=new, **changes))
-    pair = build.build_network(config)
+    config, *_ = train.parse_arguments(command("pair", background_style=new, **changes))
+    pair = initialization.build_network(config)
     tables = foundation.branch1[0].style1.scale
     assert torch.equal(pair.branch1[0].style1.scale[0], tables[2])
     torch.testing.assert_close(pair.branch1[0].style1.scale[1], tables.mean(dim=0))
-    logits = torch.logit(build.read_style(new, config.style_size), eps=0.02)
+    logits = torch.logit(read_style(new, config.style_size), eps=0.02)
     torch.testing.assert_close(pair.to_rgb.style.shift[1, :, 0, 0], logits.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(pair.to_rgb.style.scale[1, :, 0, 0], logits.std(dim=(0, 2, 3)))
     assert train.main(command("one", styles=files[0])) == 2
-    assert "a foundation needs two paintings or more" in capsys.readouterr().err
+    assert "a foundation needs two style images or more" in capsys.readouterr().err
 
 
 def test_first_the_norm_parameters_alone(command, tmp_path: Path) -> None:

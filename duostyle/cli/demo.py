@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from duostyle import training
 from duostyle.cli import train
 from duostyle.files import ROOT
 from duostyle.inference import AlphaCurve, Output, open_painter, stylize, stylize_video
@@ -23,7 +24,6 @@ from duostyle.models import (
     read_header,
     shipped_checkpoints,
 )
-from duostyle.training import build
 
 ASSETS = ROOT / "assets"
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
@@ -32,7 +32,7 @@ STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
 TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
 TRAINING_STEPS = 120
-PAIR_SETTINGS = Path(build.__file__).with_name("recipes") / "pair.json"
+PAIR_SETTINGS = Path(training.__file__).with_name("recipes") / "pair.json"
 CLIP_START = 8.0  # seconds; somebody walks by a bicycle that does not move
 
 

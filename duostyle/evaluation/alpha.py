@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from duostyle.data.photos import Entry, label_jobs
+from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.options import Results, add_labelled_photos, add_pair, add_size
 from duostyle.evaluation.pair import (
     EvaluatedPair,
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Results:
     """Compare the networks, print the table and return all figures."""
-    entries, pair = label_jobs(args.photos, args.labels), EvaluatedPair.from_arguments(args)
+    entries, pair = find_labels(args.photos, args.labels), EvaluatedPair.from_arguments(args)
     others = [
         EvaluatedPair.load(checkpoint, args.styles, args.vgg_weights, pair.device)
         for checkpoint in args.fixed

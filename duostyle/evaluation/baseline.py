@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from duostyle.data.photos import Entry, label_jobs
+from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.metrics import (
     Grams,
     region_grams,
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Results:
     """Compare both methods, print the table and return all scores."""
-    entries, pair = label_jobs(args.photos, args.labels), EvaluatedPair.from_arguments(args)
+    entries, pair = find_labels(args.photos, args.labels), EvaluatedPair.from_arguments(args)
     baseline = Baseline.load(args.segmenter, args.baseline, pair.device)
     distance = lpips_distance(args.vgg_weights, pair.device)
     scores = measure(pair, baseline, distance, entries, args.count)

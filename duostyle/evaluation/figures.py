@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from duostyle.data.photos import Entry, label_jobs
+from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.metrics import composite
 from duostyle.evaluation.options import Results, add_labelled_photos, add_pair, positive_int
 from duostyle.evaluation.pair import EvaluatedPair, read_labelled
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> Results:
     for path in paths.values():
         if path.exists() and not args.force:
             raise PictureError(f"{path}: exists; --force overwrites it, -o names another folder")
-    entries = label_jobs(args.photos, args.labels)[: args.count]
+    entries = find_labels(args.photos, args.labels)[: args.count]
     pair = EvaluatedPair.from_arguments(args)
     without_tv = load_pair(args.without_tv, pair.device) if args.without_tv else None
     for name, rows in sheets(pair, without_tv, entries):

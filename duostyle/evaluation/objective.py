@@ -13,7 +13,7 @@ from statistics import fmean, median
 
 import torch
 
-from duostyle.data.photos import Entry, label_jobs
+from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.options import (
     Results,
     add_iterations,
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Results:
     """Compare the network with the solver, print the table and return all figures."""
-    entries, pair = label_jobs(args.photos, args.labels), EvaluatedPair.from_arguments(args)
+    entries, pair = find_labels(args.photos, args.labels), EvaluatedPair.from_arguments(args)
     found = measure(
         pair,
         entries,

@@ -17,7 +17,7 @@ from duostyle.data.masks import IGNORE, foreground_classes, foreground_mask, rea
 from duostyle.data.photos import Entry
 from duostyle.files import ROOT
 from duostyle.io.images import list_pictures, read_picture, read_style, resize, sha256, short_side
-from duostyle.losses import Objective, ObjectiveWeights, Painting, PerceptualNetwork
+from duostyle.losses import Objective, ObjectiveInput, ObjectiveWeights, PerceptualNetwork
 from duostyle.models import CheckpointError, StyleNetwork, load_pair, pick_device, read_header
 
 FOREGROUND_SHARE = (0.10, 0.70)  # of the photographs on which both regions are evaluated
@@ -109,12 +109,9 @@ class EvaluatedPair:
 
         Raises CheckpointError if another version of the objective wrote them.
         """
-        saved = self.header["objective"]
-        # JSON has no tuples.
-        saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         try:
-            return ObjectiveWeights(**saved)
-        except TypeError as error:
+            return ObjectiveWeights.read(self.header["objective"])
+        except ValueError as error:
             raise CheckpointError(
                 f"{self.checkpoint}: trained with another version of the objective ({error}); "
                 "train it again"
@@ -186,7 +183,7 @@ def objective_terms(
     """Evaluate the weighted terms of the network's output for a given mask."""
     view = pair.network.inspect(photo, alpha, mask)
     alphas = torch.full((1,), alpha, device=photo.device)
-    painting = Painting(view.stylized, alphas, mask, view.foreground, view.background)
+    painting = ObjectiveInput(view.stylized, alphas, mask, view.foreground, view.background)
     return {name: value.item() for name, value in objective(photo, painting).items()}
 
 

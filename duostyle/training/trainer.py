@@ -1,10 +1,10 @@
-"""One process's learner: network, objective, optimizers, and the step that joins them."""
+"""The training step: four modes, gradients, optimizers, and the checkpoint."""
 
-import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from duostyle.data.masks import foreground_classes
 from duostyle.data.photos import Sample
-from duostyle.losses import Painting
+from duostyle.losses import ObjectiveInput
 from duostyle.models import (
     PRECISIONS,
     StyleNetwork,
@@ -20,23 +20,25 @@ from duostyle.models import (
     pick_training_precision,
     save_checkpoint,
 )
-from duostyle.training import build
-from duostyle.training.motion import draw_motions, move, with_moved
+from duostyle.training import initialization, optim
 from duostyle.training.settings import TrainConfig
-from duostyle.training.state import Average, load_state, restore_network, save_state
+from duostyle.training.state import MODEL_FILE, TrainState, restore_network
+from duostyle.training.temporal import add_warped, draw_warps, warp
+
+Terms = dict[str, Tensor]  # weighted terms of the loss by name, each a scalar
 
 
 class Diverged(Exception):
-    """A term that is not finite any more."""
+    """A term of the loss is not finite."""
 
 
-class TrainingPass(nn.Module):
-    """One pass of everything that learns; DDP wraps it."""
+class TrainingNetwork(nn.Module):
+    """The painter and the mask branch in one forward pass, as DistributedDataParallel needs it."""
 
     def __init__(self, network: StyleNetwork, config: TrainConfig) -> None:
         super().__init__()
-        self.network, self.surroundings = network, config.surroundings
-        # The mask branch is left alone: on a CPU, compiled it is slower (measured: 159 to 107 ms).
+        self.network, self.context = network, config.context
+        # The mask branch is not compiled: on a CPU it gets slower (107 to 159 ms).
         self.paint = torch.compile(network.forward) if config.compile else network.forward
 
     def forward(
@@ -45,217 +47,295 @@ class TrainingPass(nn.Module):
         alpha: Tensor,
         mask: Tensor,
         photo: Tensor | None,
-        rows: Tensor | None = None,
+        styles: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The painter on crops under the teacher's mask, the mask branch on the photographs.
+        """Paint the crops by the given mask, and return the mask logits of the photographs.
 
-        `crop`, `photo`: None where the one or the other does not learn.
+        `crop`, `photo`: None if the painter or the mask branch does not learn.
         """
         stylized = logits = None
         if crop is not None:
-            stylized = self.paint(crop, alpha, mask, context=self.surroundings, styles=rows)
+            stylized = self.paint(crop, alpha, mask, context=self.context, styles=styles)
         if photo is not None:
             logits = self.network.mask_logits(photo)
         return stylized, logits
 
 
-class Learner:
-    """Everything that one process trains with."""
+class Trainer:
+    """Trains a network in one process; with several, each has a Trainer of its own."""
 
     def __init__(
-        self, config: TrainConfig, device: str, world: int = 1, resume: bool = False
+        self, config: TrainConfig, device: str, world_size: int = 1, resume: bool = False
     ) -> None:
-        """`device`: cpu, cuda:N or mps; `world`: processes that share every batch; `resume`: go
-        on from the run's last checkpoint, exactly.
+        """Build everything that a run needs.
 
-        Raises ValueError where there is none to resume, OSError where weights cannot be had.
+        `device`: cpu, cuda:N or mps; `world_size`: processes that share each batch; `resume`:
+        continue from the state in the run's folder. Raises ValueError if there is none, OSError if
+        weights cannot be downloaded.
         """
-        self.config, self.world = config, world
-        self.device, self.kind = device, device.partition(":")[0]
-        start = build.build_network(config) if config.start_share or not resume else None
-        self.start: dict[str, Tensor] = {}
-        if start and config.start_share:
-            self.start = {k: v.to(device, copy=True) for k, v in start.state_dict().items()}
-        if resume:
-            network, self.earlier = restore_network(Path(config.output))
-        else:
-            network, self.earlier = start, build.provenance(config)
-        self.network = build.set_up(network, config).to(device)
-        paintings = len(build.style_files(config))
-        if self.network.config.styles != paintings:
+        self.config, self.world_size = config, world_size
+        self.device, self.device_type = device, device.partition(":")[0]
+        initial = initialization.build_network(config) if config.start_share or not resume else None
+        self.initial: dict[str, Tensor] = {}
+        if initial is not None and config.start_share:
+            self.initial = {k: v.to(device, copy=True) for k, v in initial.state_dict().items()}
+        network = restore_network(Path(config.output)) if initial is None or resume else initial
+        network = initialization.freeze(network, config).to(device)
+        styles = len(initialization.style_files(config))
+        if network.config.styles != styles:
             raise ValueError(
-                f"{config.output}: this run has {self.network.config.styles} paintings, "
-                f"{paintings} are named; name the same"
+                f"{config.output}: this run has {network.config.styles} styles, not {styles}; "
+                "name the same style images"
             )
-        self.teacher = build.build_teacher(config, device)
-        self.objective = build.build_objective(config, device)
-        self.average = Average(self.network, config.ema)
-        self.trained = [p for p in self.network.parameters() if p.requires_grad]
-        norms = build.norm_parameters(self.network)
-        self.kernels = [p for p in self.trained if p not in norms]
-        self.optimizers = build.build_optimizers(self.network, config)
-        self.precision = pick_training_precision(config.precision, self.kind)
-        scaled = self.precision == "fp16" and self.kind == "cuda"
-        self.scaler = torch.amp.GradScaler(self.kind, enabled=scaled)
-        self.learn = self._wrap(TrainingPass(self.network, config).train())
-        self.step, self.pictures = 0, 0
-        self.skipped: dict[str, None] = {}  # ordered: why photographs were passed over
-        if resume:
-            self._load()
-
-    def _load(self) -> None:
-        self.step, self.pictures = load_state(
-            Path(self.config.output), self.network, self.average, self.optimizers, self.scaler
+        self.teacher = initialization.build_teacher(config, device)
+        self.objective = initialization.build_objective(config, device)
+        self.precision = pick_training_precision(config.precision, self.device_type)
+        scaled = self.precision == "fp16" and self.device_type == "cuda"
+        self.state = TrainState(
+            network,
+            optim.averaged_model(network, config.ema),
+            optim.build_optimizers(network, config),
+            torch.amp.GradScaler(self.device_type, enabled=scaled),
+            None if resume else initialization.provenance(config),
         )
-        # --foreground may have changed since.
-        head = self.network.mask_branch.head
-        head.choose(foreground_classes(self.config.foreground))
-        self.average.weights["mask_branch.head.wanted"].copy_(head.wanted)
+        if resume:
+            self._resume()
+        self.schedulers = optim.build_schedulers(self.state.optimizers, config, self.state.step)
+        self.trainable = [p for p in network.parameters() if p.requires_grad]
+        self.norms = optim.norm_parameters(network)
+        self.model = self._distribute(TrainingNetwork(network, config).train())
+        self.skipped: dict[str, None] = {}  # ordered: messages about skipped photographs
 
-    def one_step(self, batches: Iterator[Sample]) -> dict[str, Tensor]:
-        """One optimizer step; returns the weighted terms, averaged over its batches.
+    @property
+    def step(self) -> int:
+        """Return the steps done."""
+        return self.state.step
 
-        Raises Diverged, before any weight has changed, where a term is not finite.
+    @property
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next step."""
+        return float(self.schedulers[0].get_last_lr()[0])
+
+    def _resume(self) -> None:
+        self.state.load(Path(self.config.output))
+        # --foreground may have changed.
+        classes = foreground_classes(self.config.foreground)
+        for network in (self.state.network, cast(StyleNetwork, self.state.average.module)):
+            network.mask_branch.head.choose(classes)
+
+    def _distribute(self, model: nn.Module) -> nn.Module:
+        if self.world_size == 1:
+            return model
+        device_ids = [torch.device(self.device)] if self.device_type == "cuda" else None
+        # During mask pre-training the painter has no gradients.
+        unused = self.config.mask_steps > 0
+        return DistributedDataParallel(model, device_ids=device_ids, find_unused_parameters=unused)
+
+    # The training step
+
+    def train_step(self, batches: Iterator[Sample]) -> Terms:
+        """Take one optimizer step; return the weighted terms, averaged over its batches.
+
+        Raises Diverged, before any weight has changed, if a term is not finite.
         """
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.rate(self.step + 1) * group.get("share", 1.0)
-        sums: dict[str, Tensor] = {}
-        for number in range(1, self.config.accumulate + 1):
-            joint = number == self.config.accumulate or self.world == 1
-            with nullcontext() if joint else self.learn.no_sync():
+        state, count = self.state, self.config.accumulate
+        sums: Terms = {}
+        for number in range(1, count + 1):
+            with self._gradient_sync(last=number == count):
                 terms = self._terms(next(batches))
-                self._check(terms)
-                loss = torch.stack(list(terms.values())).sum() / self.config.accumulate
-                self.scaler.scale(loss).backward()
+                self._check_finite(terms)
+                loss = torch.stack(list(terms.values())).sum() / count
+                state.scaler.scale(loss).backward()
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0) + value.detach() / self.config.accumulate
-        for optimizer in self.optimizers:
-            self.scaler.unscale_(optimizer)
-        if self.step < self.config.norm_steps:
-            for parameter in self.kernels:
-                parameter.grad = None
-        norm = nn.utils.clip_grad_norm_(self.trained, self.config.gradient_clip)
-        for optimizer in self.optimizers:
-            # An overflow in one optimizer's gradients makes the norm, and so the other's, useless.
-            if not self.scaler.is_enabled() or norm.isfinite():
-                self.scaler.step(optimizer)
-            optimizer.zero_grad()
-        self.scaler.update()
-        self.step, self.pictures = self.step + 1, self.pictures + self.config.pictures_per_step
-        self.average.update(self.network, self.step)
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / count
+        self._update_weights()
+        state.step, state.pictures = (
+            state.step + 1,
+            state.pictures + self.config.pictures_per_step,
+        )
+        state.average.update_parameters(state.network)
         return sums
 
-    def _terms(self, batch: Sample) -> dict[str, Tensor]:
-        for note in filter(None, batch.skipped):
-            self.skipped |= dict.fromkeys(note.splitlines())
-        photo, photo_mask, known, crop, mask, alpha, seeds = (
-            x.to(self.device, non_blocking=True) for x in batch[:-1]
-        )
-        precision = PRECISIONS[self.precision]
-        if self.step < self.config.mask_steps:
-            with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
-                _, logits = self.learn(None, alpha, mask, photo)
-            return self.objective.mask_term(logits, photo_mask, known)
-        rim, every = self.config.surroundings, self.config.mask_every
-        photo, photo_mask, known = photo[::every], photo_mask[::every], known[::every]
-        if not self.objective.weights.mask_weight:
-            photo = None
-        motion, imitates = None, self.teacher and self._imitates()
-        if self.objective.weights.steady_weight and not imitates:
-            motion = draw_motions(seeds.tolist(), crop.shape[-1], self.device)
-        crops, masks, alphas = with_moved(crop, mask, alpha, motion)
-        rows = self._rows(seeds)
-        both = rows if rows is None or motion is None else torch.cat([rows, rows])
-        with torch.autocast(self.kind, precision, enabled=precision != torch.float32):
-            painted, logits = self.learn(crops, alphas, masks, photo, both)
-            if imitates:
-                taught = self._taught(crops, alphas, masks, rows)
-                terms = self.objective.imitation_term(painted, taught)
-                return terms | self._mask_term(logits, photo_mask, known)
-            stylized, again = painted[: len(crop)], painted[len(crop) :]
-            inside = slice(rim, crop.shape[-1] - rim)
-            content, mask = (v[..., inside, inside] for v in (crop, mask))
-            terms = self.objective(content, Painting(stylized, alpha, mask, rows=rows))
-        if motion:
-            moved, seen = move(stylized, motion.displacements[..., inside, inside])
-            terms |= self.objective.steady_term(again, moved, seen)
-        return terms | self._mask_term(logits, photo_mask, known)
+    def _gradient_sync(self, last: bool) -> AbstractContextManager[None]:
+        """Let processes exchange gradients in the last batch of a step only."""
+        if last or not isinstance(self.model, DistributedDataParallel):
+            return nullcontext()
+        return self.model.no_sync()
 
-    def _rows(self, seeds: Tensor) -> Tensor | None:
-        """Draw two styles for each picture of a foundation's batch, `(B, 2)`; None in a pair."""
-        styles = self.network.config.styles
-        if styles == 2:
-            return None
-        drawn = [
-            torch.randperm(styles, generator=torch.Generator().manual_seed(seed))[:2]
-            for seed in seeds.tolist()
-        ]
-        return torch.stack(drawn).to(self.device)
+    def _update_weights(self) -> None:
+        state = self.state
+        for optimizer in state.optimizers:
+            state.scaler.unscale_(optimizer)
+        if state.step < self.config.norm_steps:
+            for parameter in self.trainable:
+                if parameter not in self.norms:
+                    parameter.grad = None
+        norm = nn.utils.clip_grad_norm_(self.trainable, self.config.gradient_clip)
+        for optimizer in state.optimizers:
+            # An overflow in one optimizer's gradients makes the norm, and so all of them, useless.
+            if not state.scaler.is_enabled() or norm.isfinite():
+                state.scaler.step(optimizer)
+            optimizer.zero_grad()
+        state.scaler.update()
+        for scheduler in self.schedulers:
+            scheduler.step()
 
-    def _mask_term(self, logits: Tensor | None, target: Tensor, known: Tensor) -> dict[str, Tensor]:
-        return {} if logits is None else self.objective.mask_term(logits, target, known)
-
-    def _imitates(self) -> bool:
-        """Whether this step learns from the teacher alone."""
-        return self.step < self.config.teacher_share * self.config.steps
-
-    @torch.no_grad()
-    def _taught(self, crops: Tensor, alphas: Tensor, masks: Tensor, rows: Tensor | None) -> Tensor:
-        """What the teacher paints."""
-        rim = self.config.surroundings
-        return self.teacher(crops, alphas, masks, context=rim, styles=rows)
-
-    def _check(self, terms: dict[str, Tensor]) -> None:
+    def _check_finite(self, terms: Terms) -> None:
         bad = [name for name, value in terms.items() if not value.isfinite()]
         if bad:
             raise Diverged(f"step {self.step + 1}: {', '.join(bad)} not finite")
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then half a cosine."""
-        c = self.config
-        if step < c.warmup:
-            return c.learning_rate * step / c.warmup
-        progress = (step - c.warmup) / max(c.steps - c.warmup, 1)
-        falling = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        return c.learning_rate * (c.final_rate + (1 - c.final_rate) * falling)
+    # The four modes: mask pre-training, distillation, objective, temporal consistency
 
-    def _wrap(self, learn: nn.Module) -> nn.Module:
-        if self.world == 1:
-            return learn
-        ids = [torch.device(self.device)] if self.kind == "cuda" else None
-        alone = self.config.mask_steps > 0  # the painter takes no part at first
-        return DistributedDataParallel(learn, device_ids=ids, find_unused_parameters=alone)
+    def _terms(self, batch: Sample) -> Terms:
+        """Return the weighted terms of a batch in the mode of the present step."""
+        for note in filter(None, batch.skipped):
+            self.skipped |= dict.fromkeys(note.splitlines())
+        batch = self._to_device(batch)
+        config = self.config
+        if self.step < config.mask_steps:
+            return self._mask_pretraining(batch)
+        batch = self._thin_photos(batch)
+        if self.teacher is not None and self.step < config.teacher_share * config.steps:
+            return self._distillation(batch, self.teacher)
+        if config.temporal_weight:
+            return self._temporal_consistency(batch)
+        return self._objective(batch)
+
+    def _mask_pretraining(self, batch: Sample) -> Terms:
+        """Train the mask branch alone, on every photograph of the batch."""
+        with self._autocast():
+            _, logits = self.model(None, batch.alpha, batch.crop_mask, batch.photo)
+        return self._mask_terms(logits, batch)
+
+    def _distillation(self, batch: Sample, teacher: StyleNetwork) -> Terms:
+        """Train the painter on the teacher's output."""
+        styles, crop = self._draw_styles(batch), _channels_last(batch.crop)
+        with self._autocast():
+            stylized, logits = self._forward(batch, crop, batch.crop_mask, batch.alpha, styles)
+            with torch.no_grad():
+                target = teacher(
+                    crop,
+                    batch.alpha,
+                    batch.crop_mask,
+                    context=self.config.context,
+                    styles=styles,
+                )
+            terms = self.objective.distillation_term(stylized, target)
+        return terms | self._mask_terms(logits, batch)
+
+    def _objective(self, batch: Sample) -> Terms:
+        """Train the painter on the objective."""
+        styles, crop = self._draw_styles(batch), _channels_last(batch.crop)
+        with self._autocast():
+            stylized, logits = self._forward(batch, crop, batch.crop_mask, batch.alpha, styles)
+            terms = self._objective_terms(batch, stylized, styles)
+        return terms | self._mask_terms(logits, batch)
+
+    def _temporal_consistency(self, batch: Sample) -> Terms:
+        """Train the painter on the objective, and on the same output for a warped crop."""
+        styles, count = self._draw_styles(batch), len(batch.crop)
+        warps = draw_warps(batch.seed.tolist(), batch.crop.shape[-1], self.device)
+        crops, masks, alphas = add_warped(batch.crop, batch.crop_mask, batch.alpha, warps)
+        both = None if styles is None else torch.cat([styles, styles])
+        with self._autocast():
+            outputs, logits = self._forward(batch, _channels_last(crops), masks, alphas, both)
+            stylized, stylized_warped = outputs[:count], outputs[count:]
+            terms = self._objective_terms(batch, stylized, styles)
+        warped, valid = warp(stylized, self._without_context(warps.displacements))
+        terms |= self.objective.temporal_term(stylized_warped, warped, valid)
+        return terms | self._mask_terms(logits, batch)
+
+    def _forward(
+        self,
+        batch: Sample,
+        crops: Tensor,
+        masks: Tensor,
+        alphas: Tensor,
+        styles: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Paint crops, and return the mask logits of the photographs if the mask branch learns."""
+        photo = batch.photo if self.config.mask_weight else None
+        stylized, logits = self.model(crops, alphas, masks, photo, styles)
+        return stylized, logits
+
+    def _objective_terms(self, batch: Sample, stylized: Tensor, styles: Tensor | None) -> Terms:
+        content, mask = map(self._without_context, (batch.crop, batch.crop_mask))
+        inputs = ObjectiveInput(stylized, batch.alpha, mask, styles=styles)
+        return self.objective(content, inputs)
+
+    def _mask_terms(self, logits: Tensor | None, batch: Sample) -> Terms:
+        if logits is None:
+            return {}
+        return self.objective.mask_term(logits, batch.photo_mask, batch.photo_valid)
+
+    def _autocast(self) -> torch.autocast:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.device_type, dtype, enabled=dtype != torch.float32)
+
+    def _to_device(self, batch: Sample) -> Sample:
+        return Sample._make(
+            x.to(self.device, non_blocking=True) if isinstance(x, Tensor) else x for x in batch
+        )
+
+    def _thin_photos(self, batch: Sample) -> Sample:
+        """Keep every `mask_every`th photograph for the mask branch."""
+        every = self.config.mask_every
+        return batch._replace(
+            photo=batch.photo[::every],
+            photo_mask=batch.photo_mask[::every],
+            photo_valid=batch.photo_valid[::every],
+        )
+
+    def _without_context(self, x: Tensor) -> Tensor:
+        """Crop `(B, C, S, S)` to what is painted."""
+        inside = slice(self.config.context, x.shape[-1] - self.config.context)
+        return x[..., inside, inside]
+
+    def _draw_styles(self, batch: Sample) -> Tensor | None:
+        """Draw two styles of a foundation for each picture, `(B, 2)`; None for a pair."""
+        styles = self.state.network.config.styles
+        if styles == 2:
+            return None
+        drawn = [
+            torch.randperm(styles, generator=torch.Generator().manual_seed(seed))[:2]
+            for seed in batch.seed.tolist()
+        ]
+        return torch.stack(drawn).to(self.device)
+
+    # Results
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the averaged weights, interpolated with the start's by `start_share`.
+        """Return the averaged weights, interpolated with the initial ones by `start_share`.
 
-        Fine-tuned weights and those that they started from, interpolated, keep the merits of both
-        (WiSE-FT, Wortsman et al. 2022).
+        Interpolation keeps strengths of both (WiSE-FT, Wortsman et al. 2022).
         """
+        average = self.state.average.module.state_dict()
         share = self.config.start_share
-        kept = {k: v for k, v in self.start.items() if v.is_floating_point()}
-        average = self.average.weights
-        return average | {k: torch.lerp(average[k], v, share) for k, v in kept.items()}
+        initial = {k: v for k, v in self.initial.items() if v.is_floating_point()}
+        return average | {k: torch.lerp(average[k], v, share) for k, v in initial.items()}
 
-    def averaged(self) -> StyleNetwork:
-        """Return a network of its own with the weights that are saved, ready to run."""
-        network = StyleNetwork(self.network.config)
+    def averaged_network(self) -> StyleNetwork:
+        """Return a new network with the weights that are saved, ready to run."""
+        network = StyleNetwork(self.state.network.config)
         network.load_state_dict(self.weights())
         return network.eval().requires_grad_(False).to(self.device)
 
     def save(self) -> None:
-        """The averaged network as a checkpoint, and the state to go on from."""
-        folder = Path(self.config.output)
+        """Write the checkpoint and the state to resume from. Raises OSError or ValueError."""
+        folder, state = Path(self.config.output), self.state
         header = {
-            "styles": build.describe_styles(self.config),
+            "styles": initialization.describe_styles(self.config),
             "training": asdict(self.config),
             "objective": asdict(self.objective.weights),
             "seed": self.config.seed,
             "git_revision": git_revision(),
-            "pictures_seen": self.pictures,
-            "earlier": self.earlier,
+            "pictures_seen": state.pictures,
+            "earlier": state.earlier,
         }
-        save_checkpoint(folder / "model.safetensors", self.network, header, self.weights())
-        kept = (self.network, self.average, self.optimizers, self.scaler)
-        save_state(folder, self.step, self.pictures, *kept, self.earlier)
+        save_checkpoint(folder / MODEL_FILE, state.network, header, self.weights())
+        state.save(folder)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""The optimizer of the convolutions, against what is known of it."""
+"""Optimizers, learning rate and weight average, against known answers."""
 
 from dataclasses import replace
 
@@ -7,8 +7,17 @@ import torch
 from torch import nn
 
 from duostyle.models import StyleNetwork
-from duostyle.training import TrainConfig, build
-from duostyle.training.muon import Muon, is_kernel, orthogonalize
+from duostyle.training import TrainConfig
+from duostyle.training.optim import (
+    Muon,
+    averaged_model,
+    build_optimizers,
+    build_schedulers,
+    is_kernel,
+    learning_rate_factor,
+    norm_parameters,
+    orthogonalize,
+)
 from tests.conftest import TINY
 
 
@@ -60,10 +69,46 @@ def test_norm_parameters_of_a_foundation_are_moved_by_adam_at_their_own_rate() -
     # Five rows of eight channels have a kernel's four dimensions.
     network = StyleNetwork(replace(TINY, styles=5))
     config = replace(TrainConfig(), learning_rate=0.1, norm_rate=4.0)
-    muon, adam = build.build_optimizers(network, config)
-    norms = build.norm_parameters(network)
+    muon, adam = build_optimizers(network, config)
+    norms = norm_parameters(network)
     kernels = {p for group in muon.param_groups for p in group["params"]}
     assert not kernels & norms and network.branch1[0].conv1.weight in kernels
-    shares = {p: g.get("share", 1.0) for g in adam.param_groups for p in g["params"]}
-    assert {shares[p] for p in norms} == {4.0}
-    assert {share for p, share in shares.items() if p not in norms} == {1.0}
+    rates = {p: g["lr"] for g in adam.param_groups for p in g["params"]}
+    assert {rates[p] for p in norms} == {0.4}
+    assert {rate for p, rate in rates.items() if p not in norms} == {0.1}
+
+
+def test_learning_rate_warms_up_and_falls_and_continues_anywhere() -> None:
+    config = replace(TrainConfig(), steps=100, warmup=10)
+    factors = [learning_rate_factor(config, step - 1) for step in (5, 10, 55, 100)]
+    assert factors == pytest.approx([0.5, 1.0, 0.02 + 0.98 / 2, 0.02])
+    groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": lr} for lr in (1.0, 0.5)]
+    optimizer = torch.optim.SGD(groups, lr=1.0)
+    (scheduler,) = build_schedulers([optimizer], config, 0)
+    rates = []
+    for _ in range(100):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    assert [rates[step - 1][0] for step in (5, 10, 55, 100)] == factors
+    assert all(second == pytest.approx(first / 2) for first, second in rates)
+    for done in (0, 7, 54, 99):
+        fresh = torch.optim.SGD([{"params": [nn.Parameter(torch.ones(1))]}], lr=1.0)
+        (resumed,) = build_schedulers([fresh], config, done)
+        assert resumed.get_last_lr() == [rates[done][0]]
+
+
+def test_weight_average_by_hand() -> None:
+    network = StyleNetwork(TINY)
+    weight = network.to_rgb.conv.weight
+    average = averaged_model(network, 0.25)
+    expected = weight.detach().clone()
+    for step in (1, 2, 3):
+        with torch.no_grad():
+            weight += 1
+        average.update_parameters(network)
+        decay = min(0.25, (1 + step) / (10 + step))  # 2/11, 3/12, 0.25
+        expected = decay * expected + (1 - decay) * weight.detach()
+    found = average.module.to_rgb.conv.weight
+    torch.testing.assert_close(found, expected)
+    assert not found.requires_grad

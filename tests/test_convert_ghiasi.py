@@ -1,4 +1,4 @@
-"""The start from a published painter: the wider network does what the narrow one does."""
+"""Conversion of the published network: the wider network paints as the narrow one."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from duostyle.models import NetworkConfig, StyleNetwork
-from duostyle.training import ghiasi
+from duostyle.training import convert_ghiasi
 from tests.conftest import ROOT
 
 NARROW = NetworkConfig(width=4, branch_blocks=2, mask_size=97)
 WIDE = NetworkConfig(width=6, branch_blocks=2, mask_size=97)
-DESCRIPTION = 5  # numbers that describe a painting
+DESCRIPTION = 5  # length of a style vector
 
 
-class Source(ghiasi.Published):
+class Source(convert_ghiasi.PublishedNetwork):
     """The weights of one of our networks under the published names."""
 
     def __init__(self, network: StyleNetwork, norms: dict[str, torch.Tensor]) -> None:
@@ -61,7 +61,7 @@ def test_the_wider_network_paints_as_the_published_one() -> None:
     descriptions = [np.random.default_rng(n).normal(size=DESCRIPTION).astype("f") for n in (0, 1)]
     source = Source(narrow, described(narrow, descriptions))
     narrow.branch2.load_state_dict(narrow.branch1.state_dict())
-    ghiasi.take_painter(wide, source, dict(enumerate(descriptions)))
+    convert_ghiasi.copy_transformer(wide, source, descriptions)
     content, mask = torch.rand(2, 3, 40, 44), torch.rand(2, 1, 40, 44)
     alpha = torch.tensor([0.0, 0.7])
     expected = narrow(content, alpha, mask)
@@ -85,7 +85,7 @@ def test_dequantizes_each_channel_by_its_own_scale(tmp_path) -> None:
     stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
     model = helper.make_model(helper.make_graph([node], "graph", [], [output], stored))
     onnx.save(model, tmp_path / "painter.onnx")
-    found = ghiasi.read_weights(tmp_path / "painter.onnx")["layer/weights_dequant"]
+    found = convert_ghiasi.read_weights(tmp_path / "painter.onnx")["layer/weights_dequant"]
     assert found.tolist() == [[0.5, 1.0], [4.0, 6.0]]
 
 
@@ -98,7 +98,7 @@ def test_unusable_files_are_named_in_one_line(
         graph.write_bytes(content)
     styles = [str(ROOT / "assets" / "styles" / name) for name in ("irises.jpg", "chaupar.jpg")]
     argv = [str(graph), str(graph), "--styles", *styles, "--output", str(output)]
-    assert ghiasi.main(argv) == 2
+    assert convert_ghiasi.main(argv) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and str(graph) in lines[0]
     assert not output.exists()

@@ -1,0 +1,118 @@
+"""The data of a run: photographs, labels, batches, and the validation photographs."""
+
+import hashlib
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from duostyle.cache import cache_folder
+from duostyle.data.hub import fetch_hub_photos
+from duostyle.data.masks import foreground_classes, make_labels
+from duostyle.data.photos import Entry, PhotoDataset, PositionSampler, Sample, Sampling, find_labels
+from duostyle.io.images import PictureError, read_picture, resize, short_side
+from duostyle.training.settings import TrainConfig
+
+
+def locate_data(config: TrainConfig) -> tuple[Path, Path]:
+    """Return the folders of photographs and labels, without downloading or making any."""
+    photos = Path(config.photos)
+    if not photos.is_dir():
+        name = f"{config.photos.replace('/', '--')}-{config.photo_count}-{config.seed}"
+        photos = cache_folder() / "photos" / name
+    if config.labels is not None:
+        return photos, Path(config.labels)
+    key = hashlib.sha1(f"{photos.resolve()} {config.segmenter}".encode()).hexdigest()[:12]
+    return photos, cache_folder() / "labels" / key
+
+
+def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
+    """Download missing photographs and make missing labels.
+
+    Raises PictureError, OSError or ValueError if there is nothing to train on.
+    """
+    photos, labels = locate_data(config)
+    if not Path(config.photos).is_dir():
+        if config.photos.startswith((".", "/", "~")) or config.photos.count("/") != 1:
+            raise PictureError(f"{config.photos}: no such folder of photographs")
+        fetch_hub_photos(config.photos, photos, config.photo_count, config.seed)
+    entries = find_labels(photos, labels)
+    make_labels([(e.photo, e.label) for e in entries], config.segmenter, device)
+    return entries
+
+
+def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Tensor]:
+    """Split off the validation photographs; return the rest and `(B, 3, P, P)`."""
+    generator = torch.Generator().manual_seed(config.seed)
+    order = torch.randperm(len(entries), generator=generator).tolist()
+    count = min(config.validation_count, len(entries) - 1)
+    side, photos, taken = config.photo_size, list[Tensor](), set[int]()
+    for index in order:
+        if len(photos) == count:
+            break
+        try:
+            pixels = read_picture(entries[index].photo).pixels[None]
+        except PictureError:
+            continue  # the dataset will report it
+        taken.add(index)
+        height, width = short_side((pixels.shape[-2], pixels.shape[-1]), side)
+        top, left = (height - side) // 2, (width - side) // 2
+        photos.append(resize(pixels, (height, width))[..., top : top + side, left : left + side])
+    rest = [entry for index, entry in enumerate(entries) if index not in taken]
+    return rest, torch.cat(photos) if photos else torch.empty(0, 3, 1, 1)
+
+
+def build_loader(
+    config: TrainConfig,
+    entries: list[Entry],
+    step: int = 0,
+    pictures: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> tuple[DataLoader[Sample], PhotoDataset]:
+    """Return the batches of this process for the rest of the run, and their dataset.
+
+    `step`, `pictures`: done so far; `rank`: of this process among `world_size`.
+    """
+    stop = pictures + (config.steps - step) * config.pictures_per_step
+    late_steps = round(config.steps * config.late_share)
+    sampling = Sampling(
+        photo_size=config.photo_size,
+        photo_share=config.photo_share,
+        crop_size=config.crop_size + 2 * config.context,
+        late_crop_size=config.late_crop_size + 2 * config.context,
+        late_from=stop - late_steps * config.pictures_per_step,
+        crop_zoom=config.crop_zoom,
+        empty_prob=config.empty_prob,
+        swap_prob=config.swap_prob,
+        alpha_low=config.alpha_low,
+        alpha_high=config.alpha_high,
+        alpha_ends=config.alpha_ends,
+        seed=config.seed,
+    )
+    dataset = PhotoDataset(entries, foreground_classes(config.foreground), sampling)
+    loader = DataLoader(
+        dataset,
+        batch_size=config.batch // world_size,
+        sampler=PositionSampler(pictures, stop, config.batch, rank, world_size),
+        num_workers=config.workers,
+        worker_init_fn=ignore_signals,
+        pin_memory=torch.cuda.is_available(),
+        drop_last=True,
+    )
+    return loader, dataset
+
+
+def ignore_signals(_: int) -> None:
+    """Keep Ctrl-C and SIGTERM from a loader's worker: the main process stops the workers.
+
+    Both are sent to the process group. On Windows, which has none, workers ignore Ctrl-C, and
+    SIGTERM reaches one process only.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
