@@ -90,6 +90,7 @@ def _absorb_imagenet_statistics(stem: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         # (p - mean) / std = (2p - 1) / (2 std) + (0.5 - mean) / std
         offset = (stem.weight * ((0.5 - mean) / std)[:, None, None]).sum(dim=(1, 2, 3))
         stem.weight /= (2 * std)[:, None, None]
+        assert norm.running_mean is not None
         norm.running_mean -= offset
 
 

@@ -75,7 +75,7 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from error
     network = network.eval().requires_grad_(False)
-    return network.to(device, memory_format=torch.channels_last)
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def outline(config: NetworkConfig, shapes: Mapping[str, Sequence[int]]) -> StyleNetwork:

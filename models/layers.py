@@ -1,8 +1,9 @@
 """Building blocks of the network: convolutions and conditional instance norms."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from duostyle.models.tiling import WHOLE, Apply, Moments
@@ -36,13 +37,13 @@ class InstanceNorm(torch.autograd.Function):
     """Instance normalization with an explicit gradient, in half of autograd's time."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
         normed, mean, variance = _normalize(x, gamma, beta, eps)
         ctx.save_for_backward(x, mean, torch.rsqrt(variance + eps), gamma)
         return normed
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, mean, inverse, gamma = ctx.saved_tensors
         gradient, normal = gradient.float(), (x.float() - mean) * inverse
         scaled, turned = gradient * gamma, gradient * normal

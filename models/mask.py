@@ -172,7 +172,7 @@ class MaskBranch(nn.Module):
         known, foreground = self.head(f32)
         return self.up4(self.up8(self.up16(known, f16), f8), f4), foreground
 
-    def _sides(self, height: int, width: int) -> list[int]:
+    def _sides(self, height: int, width: int) -> list[int | torch.SymInt]:
         """Return the sides of the resized picture: 32k + 1 each, so that the grids are aligned."""
         # torch.sym_*: an exported graph computes the sides of any picture.
         scale = self.size / torch.sym_float(height * width) ** 0.5

@@ -8,7 +8,7 @@ content, edges -> mask branch -> mask m
 m * f1 + (1 - m) * f2 -> decoder -> stylized picture
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -230,7 +230,8 @@ class StyleNetwork(
             """Return full resolution from half resolution, before the norm."""
             return up2.conv(up1.finish(x, weight(mask, 2), styles, m1))
 
-        up1, up2, rgb = *self.ups, self.to_rgb
+        up1, up2 = cast(list[StyledUpsample], self.ups)
+        rgb = self.to_rgb
         apply = choose(self, cells.height, cells.width, tiling.DECODED_PIXELS)
         x, m1 = apply(lambda f1, f2, m: up1.conv(merge(f1, f2, m)), first, second, mask)
         m2 = apply.moments(upsample, x, mask)

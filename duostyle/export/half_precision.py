@@ -31,8 +31,8 @@ def to_fp16(graph: Path) -> None:
     onnx.save(converted, graph)
 
 
-def _casts_to(node: onnx.NodeProto | None, kind: int) -> bool:
-    return node is not None and node.op_type == "Cast" and node.attribute[0].i == kind
+def _casts_to(node: onnx.NodeProto, kind: int) -> bool:
+    return bool(node.op_type == "Cast" and node.attribute[0].i == kind)
 
 
 def _leave_float_between(graph: onnx.GraphProto) -> None:
@@ -44,10 +44,11 @@ def _leave_float_between(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for number, name in enumerate(node.input):
             back = maker.get(name)
-            if _casts_to(back, onnx.TensorProto.FLOAT):
-                down = maker.get(back.input[0])
-                if _casts_to(down, onnx.TensorProto.FLOAT16):
-                    node.input[number] = down.input[0]
+            if back is None or not _casts_to(back, onnx.TensorProto.FLOAT):
+                continue
+            down = maker.get(back.input[0])
+            if down is not None and _casts_to(down, onnx.TensorProto.FLOAT16):
+                node.input[number] = down.input[0]
 
 
 def _size_arithmetic(graph: onnx.GraphProto) -> list[str]:

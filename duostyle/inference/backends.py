@@ -35,7 +35,8 @@ def open_painter(
         backend = fastest_backend(precision) if on_cpu else "torch"
     if backend == "torch":
         if compile:
-            network.forward = torch.compile(network.forward)  # type: ignore[method-assign]
+            for name in ("encode", "decode", "decode_all"):
+                setattr(network, name, torch.compile(getattr(network, name)))
         return network, pick_precision(precision, kind)
     if compile:
         raise ValueError("--compile is for --backend torch")

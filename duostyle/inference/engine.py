@@ -182,7 +182,8 @@ class GraphEngine:
         inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
         inputs += [] if mask is None else [mask]
         arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
-        run = self._run(Ports(mask is not None, mask is None, swap), tuple(content.shape[-2:]))
+        height, width = content.shape[-2:]
+        run = self._run(Ports(mask is not None, mask is None, swap), (height, width))
         stylized, *learned = map(torch.from_numpy, run(arrays))
         return stylized, learned[0] if mask is None else mask
 
