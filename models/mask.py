@@ -172,12 +172,12 @@ class MaskBranch(nn.Module):
         known, foreground = self.head(f32)
         return self.up4(self.up8(self.up16(known, f16), f8), f4), foreground
 
-    def _sides(self, height: int, width: int) -> list[int | torch.SymInt]:
+    def _sides(self, height: int, width: int) -> list[int]:
         """Return the sides of the resized picture: 32k + 1 each, so that the grids are aligned."""
         # torch.sym_*: an exported graph computes the sides of any picture.
         scale = self.size / torch.sym_float(height * width) ** 0.5
         steps = [torch.sym_int((side * scale - 1) / 32 + 0.5) for side in (height, width)]
-        return [32 * torch.sym_max(step, 1) + 1 for step in steps]
+        return [32 * torch.sym_max(step, 1) + 1 for step in steps]  # type: ignore[misc]
 
 
 def _fit(x: Tensor, size: torch.Size) -> Tensor:
