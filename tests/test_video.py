@@ -224,6 +224,13 @@ class Unpainted(torch.nn.Module):
     def forward(self, content, alpha, mask=None, swap=False):
         return content * self.weight
 
+    def encode(self, content, mask=None):
+        return content, mask
+
+    def decode(self, encoded, alpha, swap=False):
+        content, mask = encoded
+        return self(content, alpha, mask, swap)
+
 
 class AlphaPainter(Unpainted):
     """Stands for a network: paints red by alpha and by the mask in blue; green is kept."""
