@@ -9,8 +9,8 @@ SEED ?= 19
 .PHONY: demo train-demo web web-build test test-quick fuzz lint types clean
 
 # Files of tests that take a second or two each.
-QUICK = architecture checkpoint head images paths losses masks motion muon network opening photos \
-	temporal_filter tiling
+QUICK = architecture checkpoint head images paths losses masks network opening optim photos \
+	temporal_filter tiling warps
 
 .venv/.stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
