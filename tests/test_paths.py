@@ -57,7 +57,7 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"there\.png: exists; --force"):
         plan_outputs(photos, there, [Result(0.0)])
     assert plan_outputs(photos, there, [Result(0.0)], force=True)
-    with pytest.raises(PictureError, match="is a photograph to be painted"):
+    with pytest.raises(PictureError, match="is an input file"):
         plan_outputs(photos, folder / "a.jpg", [Result(0.0)], force=True)
 
 

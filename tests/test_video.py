@@ -772,7 +772,7 @@ def test_a_signal_while_a_graph_is_made_is_answered_at_once(
         env=os.environ | {"DUOSTYLE_CACHE": str(cache)},
     )
     for line in process.stderr:
-        if "making the graph" in line:
+        if "exporting the ONNX graph" in line:
             break
     os.kill(process.pid, number)
     said = process.communicate(timeout=60)[1]

@@ -51,7 +51,7 @@ from duostyle.models import (
     resolve,
     shipped_checkpoints,
 )
-from duostyle.signals import INTERRUPTED, Stopped, hear_interrupts
+from duostyle.signals import INTERRUPTED, Stopped, restore_interrupt_handler
 
 T = TypeVar("T")
 # Errors of one file; the other files are stylized all the same.
@@ -194,7 +194,7 @@ def _pixels(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 2 if something could not be stylized."""
     try:
-        hear_interrupts()
+        restore_interrupt_handler()
         return run(argv)
     except KeyboardInterrupt as stop:
         print("duostyle paint: stopped", file=sys.stderr)

@@ -125,7 +125,7 @@ def _check(plan: Plan, force: bool) -> None:
         for result, output in outputs.items():
             _check_suffix(path, output)
             if output.resolve() in inputs:
-                raise PictureError(f"{output}: is a photograph to be painted; name another output")
+                raise PictureError(f"{output}: is an input file; name another output")
             other, other_result = taken.setdefault(output, (path, result))
             if other != path:
                 raise PictureError(f"{output}: both {other} and {path} would be written there")
