@@ -30,6 +30,7 @@ from duostyle.inference import (
     stylize_video,
 )
 from duostyle.inference.progress import Progress
+from duostyle.io import video as video_files
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
 from duostyle.io.video_writer import is_numbered
@@ -474,6 +475,33 @@ def test_sound_that_lasts_longer_than_the_picture_is_kept(paint, tmp_path: Path)
                 file.mux(packet)
     out, report = paint(tmp_path / "in.mkv", "out.mkv")
     assert report.frames < 20 and sound_packets(out) == sound_packets(whole)
+
+
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_sound_that_ends_before_the_part_does(tmp_path: Path, monkeypatch, start: float) -> None:
+    whole = make(tmp_path / "whole.mp4", frames=120, rate=Fraction(20), sound="aac", gop=10)
+    with av.open(str(whole)) as before, av.open(str(tmp_path / "in.mp4"), "w") as file:
+        copies = {stream: file.add_stream_from_template(stream) for stream in before.streams}
+        for packet in before.demux():
+            late = packet.stream.type == "audio" and (packet.pts or 0) * packet.time_base >= 1
+            if packet.dts is not None and not late:
+                packet.stream = copies[packet.stream]
+                file.mux(packet)
+    demux, seen = video_files._packets, []
+
+    def counted(*streams):
+        for packet in demux(*streams):
+            seen.append(packet.stream.type)
+            yield packet
+
+    monkeypatch.setattr(video_files, "_packets", counted)
+    with VideoReader(tmp_path / "in.mp4", start, 2.0) as reader:
+        items = list(reader)
+    sound = [item for item in items if not isinstance(item, Frame)]
+    assert len(items) - len(sound) == 40 and not reader.cut_short and not reader.damaged
+    seconds = sum(float(packet.duration * packet.time_base) for packet in sound)
+    assert seconds == pytest.approx(1 - min(start, 1), abs=0.06)
+    assert seen.count("video") < 70  # of 120: it stops when the part has been read
 
 
 def test_two_results_each_have_the_sound_of_their_part(network, tmp_path: Path) -> None:
