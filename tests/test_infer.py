@@ -159,6 +159,8 @@ def test_a_folder_with_a_broken_file(paint, astronaut: Path, tmp_path: Path, cap
         (["none.jpg"], "none.jpg: no such file"),
         (["{photo}", "--mask", "none.png"], "none.png: no such file"),
         (["{photo}", "-o", "{out}/x.bmp"], "x.bmp: unknown suffix; write .jpg"),
+        (["{photo}", "--format", "jpg"], "out.png: contradicts --format jpg"),
+        (["{photo}", "-o", "{out}", "--format", "mp4"], "--format mp4: is a video format"),
         (["{tiny}"], "the smallest side taken is 16"),
     ],
 )

@@ -107,7 +107,8 @@ def parser() -> argparse.ArgumentParser:
     add("--show-branches", action="store_true",
         help="also write the whole picture in each style, and the mask")  # fmt: skip
     add("--format", choices=sorted(s[1:] for s in WRITABLE | WRITABLE_VIDEO),
-        help="output format (default: that of the picture; mp4 for videos)")  # fmt: skip
+        help="output format: a video format applies to videos only, a picture format to pictures "
+        "only (default: that of the picture; mp4 for videos)")  # fmt: skip
     add("--force", action="store_true", help="overwrite existing files")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--precision", default="auto", choices=("auto", *PRECISIONS))
