@@ -62,6 +62,11 @@ def exit_quietly_on_interrupt(name: str) -> None:
     signal.signal(signal.SIGINT, end)
 
 
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """The exit code of a command that Ctrl-C or SIGTERM has ended."""
+    return 128 + stop.number if isinstance(stop, Stopped) else INTERRUPTED
+
+
 def exit_process(code: int) -> NoReturn:
     """End the process with an exit code; after a signal without running exit handlers."""
     if code > 128:

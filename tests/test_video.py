@@ -618,6 +618,10 @@ def test_options_that_clash_and_files_that_exist(checkpoint: Path, tmp_path: Pat
         (argv, "exists; --force overwrites"),
         ([*camera, "--mask", "m.png"], "--camera takes no --mask"),
         ([*camera, "--alpha-keys", "0=1"], "--camera takes one alpha"),
+        ([*camera, "--start", "1"], "--camera takes no --start"),
+        ([*camera, "--duration", "1"], "--camera takes no --duration"),
+        ([*camera, "--batch", "2"], "--camera takes no --batch"),
+        ([*camera, "--format", "mp4"], "--camera takes no --format"),
     ):
         assert paint_command.main(clash) == 2
         said = capsys.readouterr().err

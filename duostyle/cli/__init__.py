@@ -1,5 +1,6 @@
 """The command `duostyle` and its subcommands."""
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ def run(command: str, argv: Sequence[str] | None = None) -> NoReturn:
     # Read when PyTorch is imported: its idle threads would spin on cores that OpenVINO uses.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if command == "list":
+        argparse.ArgumentParser(
+            prog="duostyle list", description="List the shipped pairs, one per line."
+        ).parse_args(argv)
         command, argv = "paint", ["--list"]
     try:
         try:
