@@ -682,6 +682,24 @@ def test_gif_and_numbered_pictures(paint, tmp_path: Path) -> None:
     assert np.abs(first - np.asarray(Image.open(files[0]))).mean() < 4
 
 
+@pytest.mark.parametrize("pattern", ["f%03d.png", "f%d.png"])
+def test_numbered_pictures_of_a_longer_video_are_removed(
+    paint, tmp_path: Path, pattern: str
+) -> None:
+    folder = tmp_path / "frames"
+    paint(make(tmp_path / "long.mp4", frames=6), f"frames/{pattern}")
+    others = ["f05.png", "f0004.png", "f004.jpg", "g004.png", "f004.png.bak", "f-4.png", "f.png"]
+    others += ["f00\u0664.png", "ff004.png"]
+    for name in others:
+        (folder / name).touch()
+    (folder / (pattern % 9)).mkdir()  # no picture
+    _, report = paint(make(tmp_path / "short.mp4", frames=4), f"frames/{pattern}")
+    left = {path.name for path in folder.iterdir()} - {*others, pattern % 9}
+    assert left == {pattern % number for number in range(4)}
+    assert set(others) <= {path.name for path in folder.iterdir()}
+    assert report.notes == ["2 pictures of an earlier, longer video were removed"]
+
+
 def test_alpha_over_time(network: StyleNetwork, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=11, rate=Fraction(10))
     names = {"moving": AlphaCurve((0.0, 1.0), (0.0, 1.0), True), "0": 0.0, "1": 1.0}
