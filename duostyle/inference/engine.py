@@ -238,7 +238,7 @@ class GraphEngine:
         try:
             write_whole(kept, path.read_bytes())
         except WriteError as error:
-            print(f"{printable(str(error))}: made again next time", file=sys.stderr)
+            print(f"{printable(str(error))}: exported again next time", file=sys.stderr)
             return path
         path.unlink()
         return kept
