@@ -49,10 +49,10 @@ class StopSignal:
             raise Stopped(number)
 
 
-def quiet_start(name: str) -> None:
+def exit_quietly_on_interrupt(name: str) -> None:
     """Let Ctrl-C end the command `name` in one line while its modules are imported.
 
-    Call it first; `hear_interrupts` ends it.
+    Call it first; `restore_interrupt_handler` ends it.
     """
 
     def end(*_: object) -> None:
@@ -62,7 +62,12 @@ def quiet_start(name: str) -> None:
     signal.signal(signal.SIGINT, end)
 
 
-def leave(code: int) -> NoReturn:
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """The exit code of a command that Ctrl-C or SIGTERM has ended."""
+    return 128 + stop.number if isinstance(stop, Stopped) else INTERRUPTED
+
+
+def exit_process(code: int) -> NoReturn:
     """End the process with an exit code; after a signal without running exit handlers."""
     if code > 128:
         sys.stdout.flush()
@@ -71,7 +76,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def hear_interrupts() -> None:
+def restore_interrupt_handler() -> None:
     """Let Ctrl-C raise KeyboardInterrupt, as usual."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)

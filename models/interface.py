@@ -14,8 +14,8 @@ class Inspection(NamedTuple):
     """Everything that one pass computes, at the content's size and in [0, 1]."""
 
     stylized: Tensor  # (B, 3, H, W), the blended picture I
-    foreground: Tensor  # (B, 3, H, W), the whole picture in style 1, I1
-    background: Tensor  # (B, 3, H, W), the whole picture in style 2, I2
+    foreground: Tensor  # (B, 3, H, W), the whole picture in the foreground's style, I1
+    background: Tensor  # (B, 3, H, W), the whole picture in the background's style, I2
     mask: Tensor  # (B, 1, H, W), 1 = foreground
 
 

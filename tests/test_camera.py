@@ -150,6 +150,47 @@ def test_the_command_paints_a_camera(
         assert len(list(file.decode(video=0))) == 4
 
 
+def test_a_second_recording_does_not_replace_the_first(
+    clip: Path, checkpoint: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    camera = OneByOne(clip)
+    camera.close = camera.reader.container.close
+    screen = FakeScreen(["r", "", "", "r", "r", "", "r", "q"], camera)
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    monkeypatch.setattr(paint_command, "OpenCVCamera", lambda number: camera)
+    monkeypatch.setattr(paint_command, "OpenCVScreen", lambda title: screen)
+    out = tmp_path / "rec.mp4"
+    out.write_text("of an earlier command")
+    argv = ["--camera", "0", "-o", str(out), "--force", "--checkpoint", str(checkpoint)]
+    assert paint_command.main(argv) == 0
+    counts = {}
+    for path in tmp_path.glob("rec*.mp4"):
+        with av.open(str(path)) as file:
+            counts[path.name] = len(list(file.decode(video=0)))
+    assert counts == {"rec.mp4": 3, "rec-2.mp4": 2}
+    assert capsys.readouterr().err.splitlines()[2:] == [
+        f"wrote {out}",
+        f"wrote {tmp_path / 'rec-2.mp4'}",
+    ]
+
+
+def test_the_camera_is_released_if_no_window_can_be_opened(
+    clip: Path, checkpoint: Path, monkeypatch, capsys
+) -> None:
+    camera, closed = FileCamera(clip), []
+    camera.close = lambda: closed.append(True)
+
+    def no_window(title: str) -> None:
+        raise ValueError("no window can be opened here")
+
+    monkeypatch.setattr(paint_command, "open_painter", lambda *_: (Unpainted(), "fp32"))
+    monkeypatch.setattr(paint_command, "OpenCVCamera", lambda number: camera)
+    monkeypatch.setattr(paint_command, "OpenCVScreen", no_window)
+    assert paint_command.main(["--camera", "0", "--checkpoint", str(checkpoint)]) == 2
+    assert closed == [True]
+    assert capsys.readouterr().err == "duostyle paint: no window can be opened here\n"
+
+
 def test_the_newest_frame_is_taken_and_older_ones_are_dropped(clip: Path) -> None:
     camera = FileCamera(clip, rate=100)
     newest = NewestFrame(camera)

@@ -1,5 +1,7 @@
 """The parts of `make demo` and `make train-demo`."""
 
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 
 from duostyle.cli import demo, train
 from duostyle.data.masks import read_labels
+from duostyle.inference.video import VideoReport
 from duostyle.io.images import PictureError, read_picture, tensor_to_pil
 from duostyle.io.sheet import CAPTION, MARGIN, contact_sheet
 from duostyle.io.video import Frame, VideoReader
@@ -91,3 +94,37 @@ def test_the_demo_trains_with_valid_settings(tmp_path: Path) -> None:
     )
     assert config.init == "foundation" and config.steps == demo.TRAINING_STEPS
     assert all(path.exists() for path in style_files(config))
+
+
+def test_training_without_scikit_image_names_the_package(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    assert demo.main(["train", "--output", str(tmp_path)]) == 2
+    says = "scikit-image is not installed; pip install 'duostyle[demo]'"
+    assert capsys.readouterr().err == f"duostyle demo: training photographs: {says}\n"
+
+
+def test_ctrl_c_is_one_line(tmp_path: Path, monkeypatch, capsys) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "load_pair", interrupt)
+    assert demo.main(["sheet", "--output", str(tmp_path)]) == 130
+    # The video ends with the frames so far when it is interrupted.
+    for name in ("paint_sheet", "paint_strips", "find_demo_clip"):
+        monkeypatch.setattr(demo, name, lambda *_: None)
+    report = VideoReport(frames=3, seconds=1.0, stopped=signal.SIGTERM)
+    monkeypatch.setattr(demo, "open_painter", lambda *_, **__: (None, "fp32"))
+    monkeypatch.setattr(demo, "stylize_video", lambda *_, **__: report)
+    assert demo.main(["sheet", "--output", str(tmp_path)]) == 128 + signal.SIGTERM
+    said = capsys.readouterr()
+    assert said.err == 2 * "duostyle demo: stopped\n" and not said.out
+
+
+def test_ctrl_c_during_the_training_is_its_exit_code(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(demo, "write_training_photos", lambda folder: folder)
+    monkeypatch.setattr(train, "main", lambda argv: 130)
+    with pytest.raises(SystemExit) as end:
+        demo.main(["train", "--output", str(tmp_path)])
+    assert end.value.code == 130

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import duostyle
+from duostyle import cli
 from duostyle.cli import paint as paint_command
 from duostyle.inference import (
     Renderer,
@@ -159,6 +160,12 @@ def test_a_folder_with_a_broken_file(paint, astronaut: Path, tmp_path: Path, cap
         (["none.jpg"], "none.jpg: no such file"),
         (["{photo}", "--mask", "none.png"], "none.png: no such file"),
         (["{photo}", "-o", "{out}/x.bmp"], "x.bmp: unknown suffix; write .jpg"),
+        (
+            ["{photo}", "--alpha", "0.5", "--alpha-keys", "0s=0, 1s=1"],
+            "--alpha and --alpha-keys exclude each other",
+        ),
+        (["{photo}", "--format", "jpg"], "out.png: contradicts --format jpg"),
+        (["{photo}", "-o", "{out}", "--format", "mp4"], "--format mp4: is a video format"),
         (["{tiny}"], "the smallest side taken is 16"),
     ],
 )
@@ -270,6 +277,19 @@ def test_list_names_every_shipped_pair(capsys) -> None:
     megabytes = (SHIPPED / f"{first}.safetensors").stat().st_size / 1e6
     assert f"{megabytes:.1f} MB" in lines[0] and describe(first)[0].title in lines[0]
     assert all((" small " in line) == line.split()[0].endswith("-small") for line in lines)
+
+
+def test_list_takes_no_arguments(capsys) -> None:
+    for argument, code, says in (
+        ("--bogus", 2, "duostyle list: error: unrecognized arguments: --bogus"),
+        ("extra", 2, "duostyle list: error: unrecognized arguments: extra"),
+        ("--help", 0, "usage: duostyle list"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["list", argument])
+        said = capsys.readouterr()
+        assert end.value.code == code and says in said.out + said.err
+        assert shipped_checkpoints()[0] not in said.out
 
 
 def test_listing_into_a_closed_pipe_is_quiet() -> None:

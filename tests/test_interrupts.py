@@ -92,12 +92,12 @@ def test_kills_while_labels_are_made_leave_whole_labels(
 
 
 def test_interrupts_are_heard_as_usual_once_a_program_runs() -> None:
-    from duostyle.signals import hear_interrupts, quiet_start
+    from duostyle.signals import exit_quietly_on_interrupt, restore_interrupt_handler
 
     before = signal.getsignal(signal.SIGINT)
     try:
-        quiet_start("program")
-        hear_interrupts()
+        exit_quietly_on_interrupt("program")
+        restore_interrupt_handler()
         with pytest.raises(KeyboardInterrupt):
             threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
             time.sleep(5)

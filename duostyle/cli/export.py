@@ -17,7 +17,7 @@ from duostyle.io.images import (
     whole_file,
 )
 from duostyle.models import CheckpointError, load_pair, read_header, shipped_checkpoints
-from duostyle.signals import INTERRUPTED, hear_interrupts
+from duostyle.signals import INTERRUPTED, restore_interrupt_handler
 
 MAX_PHOTOS = 32  # that are compared
 ASSETS = ROOT / "assets"
@@ -88,7 +88,7 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        hear_interrupts()
+        restore_interrupt_handler()
         return run(argv)
     except KeyboardInterrupt:
         print("duostyle export: stopped", file=sys.stderr)

@@ -51,7 +51,7 @@ from duostyle.models import (
     resolve,
     shipped_checkpoints,
 )
-from duostyle.signals import INTERRUPTED, Stopped, hear_interrupts
+from duostyle.signals import exit_code, restore_interrupt_handler
 
 T = TypeVar("T")
 # Errors of one file; the other files are stylized all the same.
@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint", default=pairs[0] if pairs else None,
         help=f"checkpoint file or shipped pair: {', '.join(pairs)} "
         "(default: the first)")  # fmt: skip
-    add("--alpha", type=_parsed(parse_alphas), default=[0.0],
+    add("--alpha", type=_parsed(parse_alphas),
         help="how far the two styles are blended, 0 to 1; a comma-separated list gives one result "
         "each; A:B changes from A to B over a video (default: 0)")  # fmt: skip
     add("--mask", type=Path,
@@ -107,7 +107,8 @@ def parser() -> argparse.ArgumentParser:
     add("--show-branches", action="store_true",
         help="also write the whole picture in each style, and the mask")  # fmt: skip
     add("--format", choices=sorted(s[1:] for s in WRITABLE | WRITABLE_VIDEO),
-        help="output format (default: that of the picture; mp4 for videos)")  # fmt: skip
+        help="output format: a video format applies to videos only, a picture format to pictures "
+        "only (default: that of the picture; mp4 for videos)")  # fmt: skip
     add("--force", action="store_true", help="overwrite existing files")
     add("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     add("--precision", default="auto", choices=("auto", *PRECISIONS))
@@ -127,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_video(add: Callable[..., object]) -> None:
     add("--alpha-keys", type=_parsed(parse_keys), metavar="KEYS",
         help="keyframes of alpha, linear in between: '0s=0, 2s=1, 5s=0.3'")  # fmt: skip
-    add("--start", type=_seconds, default=0.0, metavar="S", help="start of the part, in seconds")
+    add("--start", type=_seconds, metavar="S", help="start of the part, in seconds (default: 0)")
     add("--duration", type=_duration, metavar="S",
         help="length of the part, in seconds (default: to the end)")  # fmt: skip
     add("--codec", help="video encoder as FFmpeg names it (default: libx264; WebM: libvpx-vp9)")
@@ -194,11 +195,11 @@ def _pixels(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 2 if something could not be stylized."""
     try:
-        hear_interrupts()
+        restore_interrupt_handler()
         return run(argv)
     except KeyboardInterrupt as stop:
         print("duostyle paint: stopped", file=sys.stderr)
-        return _exit_code(stop)
+        return exit_code(stop)
 
 
 def run(argv: Sequence[str] | None) -> int:
@@ -266,7 +267,7 @@ def _paint_files(
         except KeyboardInterrupt as stop:
             bar.clear()
             _say(f"stopped; {file} is not finished")
-            return _exit_code(stop)
+            return exit_code(stop)
         except NotFinite as error:
             bar.clear()
             _say(f"duostyle paint: {args.checkpoint}: {error}")
@@ -283,10 +284,6 @@ def _say(text: str) -> None:
     tqdm.write(printable(text), file=sys.stderr)
 
 
-def _exit_code(stop: KeyboardInterrupt) -> int:
-    return 128 + stop.number if isinstance(stop, Stopped) else INTERRUPTED
-
-
 def _without_existing(plan: Plan) -> Plan:
     """The results that do not exist yet; prints how many are skipped."""
     missing = missing_outputs(plan)
@@ -301,14 +298,20 @@ def _check(args: argparse.Namespace) -> None:
 
     Raises ValueError if they conflict, CheckpointError if no pair ships and none is named.
     """
-    if args.alpha_keys:
-        args.alpha = [args.alpha_keys]
+    if args.alpha_keys and args.alpha is not None:
+        raise ValueError("--alpha and --alpha-keys exclude each other; leave out one of them")
+    if args.alpha is None:
+        args.alpha = [args.alpha_keys or 0.0]
     if bool(args.photos) == (args.camera is not None):
         raise ValueError("name pictures or videos, or a --camera")
     if args.invert_mask and not args.mask:
         raise ValueError("--invert-mask inverts --mask; without one use --swap")
     if args.camera is not None and (args.mask or args.show_branches):
         raise ValueError("--camera takes no --mask and no --show-branches; M shows the mask")
+    if args.camera is not None:
+        for name in ("start", "duration", "batch", "format"):
+            if getattr(args, name) is not None:
+                raise ValueError(f"--camera takes no --{name}")
     if args.camera is not None and (len(args.alpha) > 1 or isinstance(args.alpha[0], AlphaCurve)):
         raise ValueError("--camera takes one alpha; the arrow keys change it")
     if not args.checkpoint:
@@ -322,19 +325,19 @@ def _paint_camera(
 
     Raises PictureError if there is no such camera, ValueError without OpenCV or a display.
     """
-    camera, screen = OpenCVCamera(args.camera), OpenCVScreen("Duostyle")
     encoding = Encoding(args.codec, args.crf, args.preset)
-
     recorded: list[Path] = []
 
     def record(width: int, height: int) -> Recording:
-        path = _recording_path(args.output, args.force)
+        path = _recording_path(args.output, args.force, recorded)
         recording = Recording(path, encoding, width, height)
         _say(f"recording: {path}")
         recorded.append(path)
         return recording
 
+    camera = OpenCVCamera(args.camera)
     try:
+        screen = OpenCVScreen("Duostyle")
         controls = LiveControls(alpha=args.alpha[0], swap=args.swap)
         report = run_camera(network, camera, screen, controls, record, options)
     finally:
@@ -344,14 +347,21 @@ def _paint_camera(
     return report
 
 
-def _recording_path(output: Path | None, force: bool) -> Path:
-    """The file of a recording that starts now; `output`: a file, a folder or None."""
+def _recording_path(output: Path | None, force: bool, recorded: Sequence[Path]) -> Path:
+    """The file of a recording that starts now.
+
+    `output`: a file, a folder or None; `recorded`: earlier recordings of this command, which are
+    never overwritten.
+    """
     now = time.strftime("-%Y%m%d-%H%M%S")
     path = output or Path("outputs")
     if path.suffix.lower() not in WRITABLE_VIDEO:
         path = path / f"camera{now}.mp4"
-    if path.exists() and not force:
+    if path.exists() and not force and path not in recorded:
         path = path.with_stem(path.stem + now)
+    stem, number = path.stem, 2
+    while path in recorded or (path.exists() and not force):
+        path, number = path.with_stem(f"{stem}-{number}"), number + 1
     return path
 
 
@@ -373,7 +383,7 @@ def _paint_video(
         file,
         outputs,
         MaskSource(args.mask, args.invert_mask) if args.mask else None,
-        start=args.start,
+        start=args.start or 0.0,
         duration=args.duration,
         encoding=Encoding(args.codec, args.crf, args.preset),
         options=options,

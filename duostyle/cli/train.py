@@ -17,7 +17,7 @@ from duostyle.data.photos import Entry
 from duostyle.files import printable
 from duostyle.io.images import PictureError
 from duostyle.models import CheckpointError, keep_memory, pick_device
-from duostyle.signals import INTERRUPTED, StopSignal, hear_interrupts
+from duostyle.signals import INTERRUPTED, StopSignal, restore_interrupt_handler
 from duostyle.training import Diverged, Monitor, TrainConfig, Trainer, data
 from duostyle.training.settings import (
     CONFIG_FILE,
@@ -41,7 +41,7 @@ class Process:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    hear_interrupts()
+    restore_interrupt_handler()
     keep_memory()
     try:
         config, resume, dry_run = parse_arguments(argv)

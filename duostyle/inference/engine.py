@@ -231,14 +231,14 @@ class GraphEngine:
     def _export(self, name: str, ports: Ports, size: tuple[int, int] | None) -> Path:
         """Export a graph to the cache, or to a temporary folder if the cache is read-only."""
         what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
-        print(f"making the graph for {what}, once: some seconds", file=sys.stderr)
+        print(f"exporting the ONNX graph for {what} (once, 6 to 40 s)", file=sys.stderr)
         path = Path(self.scratch.name) / f"{name}.onnx"
         export_graph(self.network, path, ports, size)
         kept = self.folder / f"{name}.{digest_of(path)}.onnx"
         try:
             write_whole(kept, path.read_bytes())
         except WriteError as error:
-            print(f"{printable(str(error))}: made again next time", file=sys.stderr)
+            print(f"{printable(str(error))}: exported again next time", file=sys.stderr)
             return path
         path.unlink()
         return kept

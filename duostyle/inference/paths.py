@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from duostyle.files import MAX_NAME
@@ -16,6 +16,7 @@ from duostyle.io.video_writer import NUMBER, WRITABLE_VIDEO, is_numbered, unknow
 Outputs = dict[Result, Path]
 Plan = dict[Path, Outputs]  # the output files of each input file
 READABLE = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+SAME_FORMAT = {".jpeg": ".jpg", ".tiff": ".tif"}
 
 
 def is_video(path: Path) -> bool:
@@ -65,18 +66,24 @@ def plan_outputs(
     """Choose the output files of every input file.
 
     `inputs`: as of `find_inputs`; `output`: a file if there is one result, else a folder (default:
-    `outputs`); `suffix`: without its dot; None: the picture's own, or MP4.
-    Raises PictureError if two results, or a result and an input, would be the same file, and if the
-    result of a single input exists and `force` is not given (for several inputs, see
-    `missing_outputs`).
+    `outputs`); `suffix`: without its dot, for the inputs of its kind (picture or video) only; None:
+    the picture's own, or MP4.
+    Raises PictureError if two results, or a result and an input, would be the same file, if
+    `suffix` contradicts `output` or suits no input, and if the result of a single input exists and
+    `force` is not given (for several inputs, see `missing_outputs`).
     """
     single = len(inputs) == 1 and len(results) == 1
     is_file = output is not None and output.suffix != "" and not output.is_dir()
     if output and is_file and not single and output.suffix.lower() in WRITABLE | WRITABLE_VIDEO:
         raise PictureError(f"{output}: is one file for several results; name a folder with -o")
     if output and is_file and single:
+        own = output.suffix.lower()
+        if suffix and SAME_FORMAT.get(own, own) != SAME_FORMAT.get(f".{suffix}", f".{suffix}"):
+            raise PictureError(f"{output}: contradicts --format {suffix}; leave out one of them")
         plan = {path: {results[0]: output} for path in inputs}
     else:
+        if suffix:
+            _check_format(suffix, inputs)
         folder = output or Path("outputs")
         if folder.is_file():
             raise PictureError(f"{folder}: is a file; several results need a folder with -o")
@@ -103,11 +110,11 @@ def unfinished_path(path: Path) -> Path:
 
 
 def _name(path: Path, result: Result, results: Sequence[Result], kind: str | None) -> Path:
-    suffix = f".{kind}" if kind else path.suffix.lower()
+    own, writable = path.suffix.lower(), WRITABLE
+    default = own if own in WRITABLE else ".png"
     if is_video(path):
-        suffix = suffix if kind else ".mp4"
-    elif suffix not in WRITABLE:
-        suffix = ".png"
+        default, writable = ".mp4", WRITABLE_VIDEO
+    suffix = f".{kind}" if kind and f".{kind}" in writable else default
     label = ""
     if len(results) > 1:
         stylized = result.output == Output.STYLIZED
@@ -118,6 +125,18 @@ def _name(path: Path, result: Result, results: Sequence[Result], kind: str | Non
     return path.with_name(stem + tail)
 
 
+def _check_format(kind: str, inputs: Iterable[Path]) -> None:
+    """Raise PictureError if no input is a picture or a video, as the format is."""
+    for_videos = f".{kind}" in WRITABLE_VIDEO
+    if not any(is_video(path) == for_videos for path in inputs):
+        raise PictureError(
+            f"--format {kind}: is a video format; pictures are written as jpg, png, webp or tif"
+            if for_videos
+            else f"--format {kind}: is a picture format; for a picture of each frame: "
+            f"-o FOLDER/%05d.{kind}"
+        )
+
+
 def _check(plan: Plan, force: bool) -> None:
     taken: dict[Path, tuple[Path, Result]] = {}
     inputs = {path.resolve() for path in plan}
@@ -125,7 +144,7 @@ def _check(plan: Plan, force: bool) -> None:
         for result, output in outputs.items():
             _check_suffix(path, output)
             if output.resolve() in inputs:
-                raise PictureError(f"{output}: is a photograph to be painted; name another output")
+                raise PictureError(f"{output}: is an input file; name another output")
             other, other_result = taken.setdefault(output, (path, result))
             if other != path:
                 raise PictureError(f"{output}: both {other} and {path} would be written there")

@@ -24,8 +24,8 @@ class Output(StrEnum):
     """What a network returns; the values are the fields of `Inspection`."""
 
     STYLIZED = "stylized"  # the blended picture
-    FOREGROUND = "foreground"  # the whole picture in style 1
-    BACKGROUND = "background"  # the whole picture in style 2
+    FOREGROUND = "foreground"  # the whole picture in the foreground's style
+    BACKGROUND = "background"  # the whole picture in the background's style
     MASK = "mask"  # 1 = foreground
 
 
@@ -41,7 +41,7 @@ class Result:
 
 
 class EncodedContent:
-    """A batch of pictures with everything that does not depend on alpha, for several alphas."""
+    """Encoder output of a batch of pictures; call `stylize` once per alpha."""
 
     @torch.inference_mode()
     def __init__(

@@ -185,20 +185,24 @@ class VideoReader:
         # Joined recordings are read from the beginning: their timestamps are no use for seeking.
         if self._by_dts or (self.start and not self._joined):
             self._seek(self.shift)
-        open_streams = {stream.index for stream in self.others}
+        # Seconds up to which the other streams are read.
+        ends = {s.index: min(self._stream_end(s), self.duration) for s in self.others}
+        open_streams = {index for index, end in ends.items() if end > 0}
         for packet in self._packets():
             if packet.stream is not self.stream:
                 if self._within(packet):
                     yield packet
-                elif packet.pts is not None and self._seconds(packet) >= self.duration:
-                    open_streams.discard(packet.stream.index)
+                if packet.pts is not None:
+                    length = (packet.duration or 0) * packet.time_base
+                    if self._seconds(packet) + length >= ends[packet.stream.index]:
+                        open_streams.discard(packet.stream.index)
             elif not self._ended:
                 yield from self._within_duration(self._decoded(packet))
             if self._ended and not open_streams:
                 return
         if not self._ended:
             yield from self._within_duration(self._frames(self._deinterlace(None)))
-        if self._last:
+        if self._last and not self._ended:
             # The last frames may be lost without an error, or be missing from the file.
             shown = self._last.pts + self._last.duration - self.clock.step
             yield from self._within_duration(
@@ -206,6 +210,12 @@ class VideoReader:
             )
             missing = self._length() - self.start - float(self._packet_end * self.time_base)
             self.cut_short |= MIN_CUT < missing < math.inf
+
+    def _stream_end(self, stream: av.stream.Stream) -> float:
+        """The end of another stream in seconds of the part; infinite if the file does not say."""
+        if self._corrector or not stream.duration:
+            return math.inf
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base - self.shift)
 
     def _seek(self, seconds: Fraction) -> None:
         if self.container.format.name in NO_KEYFRAME_SEEK:

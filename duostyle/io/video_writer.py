@@ -78,9 +78,7 @@ class NumberedWriter:
 
     def write_frame(self, frame: Frame) -> None:
         """Write one picture."""
-        path = self.path.with_name(
-            NUMBER.sub(lambda found: found.group() % self.count, self.path.name)
-        )
+        path = self.path.with_name(self._name(self.count))
         transparency = None
         if self.alpha and frame.alpha is not None:
             transparency = Image.fromarray(frame.alpha)
@@ -91,7 +89,21 @@ class NumberedWriter:
         """Ignore sound and subtitles."""
 
     def close(self) -> None:
-        """Do nothing: each picture is finished when it is written."""
+        """Remove the pictures of an earlier, longer video that are numbered beyond the last one."""
+        before, after = NUMBER.split(self.path.name)
+        removed = 0
+        for path in self.path.parent.iterdir() if self.count else ():
+            digits = path.name.removeprefix(before).removesuffix(after)
+            if not (digits.isascii() and digits.isdecimal()) or int(digits) < self.count:
+                continue
+            if path.name == self._name(int(digits)) and path.is_file():
+                path.unlink()
+                removed += 1
+        if removed:
+            self.notes.append(f"{removed} pictures of an earlier, longer video were removed")
+
+    def _name(self, number: int) -> str:
+        return NUMBER.sub(lambda found: found.group() % number, self.path.name)
 
 
 class GifWriter:
