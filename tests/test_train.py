@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,13 @@ from safetensors.torch import load_file, save_file
 
 from duostyle.cli import train
 from duostyle.io.images import read_style
-from duostyle.models import load_checkpoint, pick_training_precision, read_header
+from duostyle.models import (
+    StyleNetwork,
+    load_checkpoint,
+    pick_training_precision,
+    read_header,
+    save_checkpoint,
+)
 from duostyle.training import TrainConfig, Trainer, data, initialization
 from duostyle.training.settings import FORMER_NAMES, flag, load_settings
 from tests.conftest import ROOT
@@ -454,6 +461,38 @@ def test_a_teacher_of_other_paintings_is_refused(command, tmp_path: Path, capsys
     swapped[place] = swapped[swapped.index("--foreground-style") + 1]
     assert train.main(swapped) == 2
     assert "has other styles; name one of these styles" in capsys.readouterr().err
+
+
+def test_a_teacher_whose_styles_have_no_digest_is_refused(
+    command, network: StyleNetwork, tmp_path: Path, capsys
+) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    save_checkpoint(teacher, network, {"styles": [{"name": "a"}, {"name": "b"}]})
+    assert train.main(command("student", steps=1, teacher=teacher)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and f"{teacher}: has other styles" in lines[0]
+
+
+def test_style_images_may_be_moved_during_a_run(command, tmp_path: Path) -> None:
+    styles = [tmp_path / f"{name}.jpg" for name in ("straw_hat", "cypresses")]
+    for style in styles:
+        shutil.copy(ROOT / "assets" / "styles" / style.name, style)
+    argv = command("run", foreground_style=styles[0], background_style=styles[1])
+    config, *_ = train.parse_arguments(argv)
+    trainer = Trainer(config, "cpu")
+    expected = initialization.describe_styles(config)
+    styles[0].unlink()
+    Path(config.output).mkdir()
+    trainer.save()
+    assert (tmp_path / "run" / "state.safetensors").is_file()
+    assert read_header(tmp_path / "run" / "model.safetensors")["styles"] == expected
+
+
+def test_start_share_leaves_the_foreground_classes_alone(command, checkpoint: Path) -> None:
+    argv = command("run", init=checkpoint, start_share=0.7, foreground="person")
+    config, *_ = train.parse_arguments(argv)
+    wanted = Trainer(config, "cpu").weights()["mask_branch.head.wanted"]
+    assert wanted.tolist() == [float(number == 15) for number in range(21)]
 
 
 def test_real_material_learns(shared: Path, command, tmp_path: Path) -> None:

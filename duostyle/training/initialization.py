@@ -1,6 +1,6 @@
 """Build the parts of a run from its settings: network, teacher, objective."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,15 +139,18 @@ def freeze(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     return network.to(memory_format=torch.channels_last)
 
 
-def build_teacher(config: TrainConfig, device: str) -> StyleNetwork | None:
+def build_teacher(
+    config: TrainConfig, styles: Sequence[Mapping[str, str]], device: str
+) -> StyleNetwork | None:
     """Return the network to distill from; None without one.
 
-    Raises CheckpointError if it cannot be loaded, ValueError if it has other styles.
+    `styles`: of the run, from `describe_styles`. Raises CheckpointError if it cannot be loaded,
+    ValueError if it has other styles.
     """
     if config.teacher is None:
         return None
-    known = [style["sha256"] for style in read_header(config.teacher).get("styles", [])]
-    if known != [style["sha256"] for style in describe_styles(config)]:
+    known = [style.get("sha256") for style in read_header(config.teacher).get("styles", [])]
+    if known != [style["sha256"] for style in styles]:
         raise ValueError(f"--teacher {config.teacher}: has other styles; name one of these styles")
     # In training mode no margin is added: a crop has real context.
     return load_checkpoint(config.teacher, device).train()
