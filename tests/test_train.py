@@ -197,7 +197,8 @@ def test_auto_precision_is_bf16_only_where_there_are_units_for_it(monkeypatch) -
     for units, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: {"amx_bf16": units})
         assert pick_training_precision("auto", "cpu") == precision
-    assert pick_training_precision("auto", "cuda") == "bf16"
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda units=units, **_: units)
+        assert pick_training_precision("auto", "cuda") == precision
     assert pick_training_precision("auto", "mps") == "fp32"
     assert pick_training_precision("fp16", "cuda") == "fp16"
 
@@ -268,6 +269,38 @@ def test_dry_run_prints_and_does_nothing(command, tmp_path: Path, capsys) -> Non
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"photos": "./nope"}, "./nope"),
+        ({"photos": "nope"}, "nope"),
+        ({"photos": "assets/fotos"}, "assets/fotos"),  # the folder `assets` exists
+        ({"foreground_style": "none.jpg"}, "none.jpg"),
+        ({"styles": "none,assets/styles/irises.jpg"}, "none"),
+    ],
+)
+def test_dry_run_names_missing_files(
+    command, tmp_path: Path, capsys, monkeypatch, changes: dict[str, str], missing: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert train.main([*command("run", **changes), "--dry-run"]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert re.fullmatch(f"duostyle train: {missing}: no such (file|folder) .*\n", printed.err)
+
+
+def test_dry_run_does_not_need_the_photographs_of_the_hub(command) -> None:
+    assert train.main([*command("run", photos="user/dataset"), "--dry-run"]) == 0
+
+
+def test_fp16_is_refused_if_auto_picks_the_cpu(command, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert train.main([*command("run", precision="fp16", device="auto"), "--dry-run"]) == 2
+    message = "duostyle train: --precision fp16 needs a GPU; use bf16 or fp32\n"
+    assert capsys.readouterr().err == message
+
+
 def test_the_dataclass_is_the_only_source_of_defaults() -> None:
     config, *_ = train.parse_arguments(["--foreground-style", "a", "--background-style", "b"])
     assert config == TrainConfig(foreground_style="a", background_style="b")
@@ -277,7 +310,7 @@ def test_the_dataclass_is_the_only_source_of_defaults() -> None:
 
 def test_an_empty_text_stands_for_none_on_the_command_line(command) -> None:
     argv = command("run", foreground="", mask_size="", style_weight="")
-    config, resume, dry_run = train.parse_arguments([*argv, "--dry-run"])
+    config, resume, dry_run, _ = train.parse_arguments([*argv, "--dry-run"])
     assert config.foreground is config.mask_size is config.style_weight is None
     assert not resume and dry_run
 

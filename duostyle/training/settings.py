@@ -11,6 +11,7 @@ from typing import Any, Self, get_args
 from duostyle.files import write_whole
 from duostyle.losses import ObjectiveWeights
 from duostyle.losses import objective as losses
+from duostyle.models import pick_device
 from duostyle.models.config import LIMITS, STRIDES
 
 CONFIG_FILE = "config.json"
@@ -230,7 +231,8 @@ class TrainConfig:
     device: str = setting("auto", "auto, cpu, cuda or mps")
     precision: str = setting(
         "auto",
-        "precision of the forward pass (auto: bf16 on CUDA and on CPUs with AMX, else fp32)",
+        "precision of the forward pass (auto: bf16 on CUDA GPUs and CPUs with bf16 units (AMX, "
+        "AVX512-BF16), else fp32)",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "compile the network (minutes at the start, then faster)")
@@ -308,7 +310,7 @@ class TrainConfig:
                 raise ValueError(f"{flag(name)} must be at least 16 times --vgg-downscale")
         if self.alpha_low > self.alpha_high:
             raise ValueError("--alpha-low must be at most --alpha-high")
-        if self.precision == "fp16" and self.device == "cpu":
+        if self.precision == "fp16" and pick_device(self.device) == "cpu":
             raise ValueError("--precision fp16 needs a GPU; use bf16 or fp32")
 
 
