@@ -7,17 +7,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from duostyle.constants import BT601_LUMA
+
 Grams = Mapping[str, Tensor]  # Gram matrices by layer
 
 PALETTE_CELL = 4  # side of the squares whose mean colour counts, pixels
 QUANTILES = 256
 MIN_PALETTE_CELLS = 16  # a smaller region has no palette
-# Directions in RGB: luma, the three primaries, their three differences, and two that set green
-# against red and blue.
+# Directions in RGB: luma, the three primaries, their three differences, and two that set one
+# primary against the others: green against red and blue, blue against red and green.
 DIRECTIONS = F.normalize(
     torch.tensor(
         [
-            *((0.299, 0.587, 0.114), (1, 0, 0), (0, 1, 0), (0, 0, 1)),
+            *(BT601_LUMA, (1, 0, 0), (0, 1, 0), (0, 0, 1)),
             *((1, -1, 0), (0, 1, -1), (1, 0, -1), (1, -1, 1), (1, 1, -1)),
         ]
     ),
