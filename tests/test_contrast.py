@@ -17,9 +17,9 @@ from tests.conftest import ROOT
 
 
 def test_lightness_by_hand() -> None:
-    # Black, white, and the grey of 18.42 % luminance, whose L* is 50.
-    grey = 1.055 * 0.18418651851244416 ** (1 / 2.4) - 0.055
-    picture = torch.tensor([0.0, 1.0, grey]).expand(3, 3)
+    # Black, white, and the gray of 18.42 % luminance, whose L* is 50.
+    gray = 1.055 * 0.18418651851244416 ** (1 / 2.4) - 0.055
+    picture = torch.tensor([0.0, 1.0, gray]).expand(3, 3)
     assert torch.allclose(lightness(picture), torch.tensor([0.0, 1.0, 0.5]), atol=1e-4)
 
 

@@ -81,7 +81,7 @@ def build_network(config: TrainConfig) -> StyleNetwork:
         copy_weights(network, source, rows)
         for number, row in enumerate(rows):
             if row is None:
-                initialize_colours(network, number, read_style(files[number], config.style_size))
+                initialize_colors(network, number, read_style(files[number], config.style_size))
     elif config.teacher is not None:
         copy_mask_branch(network, load_checkpoint(config.teacher))
     elif config.backbone_weights != "random":
@@ -108,8 +108,8 @@ def copy_weights(network: StyleNetwork, source: StyleNetwork, rows: Sequence[int
 
 
 @torch.no_grad()
-def initialize_colours(network: StyleNetwork, style: int, image: Tensor) -> None:
-    """Give a new style its image's mean and standard deviation of each colour channel.
+def initialize_colors(network: StyleNetwork, style: int, image: Tensor) -> None:
+    """Give a new style its image's mean and standard deviation of each color channel.
 
     `image`: `(1, 3, H, W)` in [0, 1]. They are set in the last norm, before the sigmoid.
     """
