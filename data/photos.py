@@ -70,7 +70,7 @@ class Sampling:
     """How samples are drawn."""
 
     photo_size: int  # side of a photograph, pixels
-    photo_share: float  # smallest area of a photograph that is taken, share
+    photo_share: float  # smallest fraction of a photograph's area that its crop covers
     crop_size: int  # side of a crop, context included, pixels
     late_crop_size: int  # from position `late_from` on
     late_from: int

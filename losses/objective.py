@@ -252,7 +252,7 @@ def compute_grams(features: Features, mask: Tensor | None = None) -> Grams:
 
 
 def center_window(picture: Tensor) -> tuple[EllipsisType, slice, slice]:
-    """Return the index of the centre window of `(B, C, H, W)`, half as high and half as wide."""
+    """Return the index of the center window of `(B, C, H, W)`, half as high and half as wide."""
     height, width = picture.shape[-2:]
     top, left = height // 4, width // 4
     return (..., slice(top, top + height // 2), slice(left, left + width // 2))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import vgg16, vgg19
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
-from duostyle.losses.weights import read_weights, vgg16_weights, vgg19_weights
+from duostyle.losses.vgg_weights import read_weights, vgg16_weights, vgg19_weights
 
 BLOCKS = {16: (2, 2, 3, 3), 19: (2, 2, 4, 4)}  # convolutions before each pooling, by depth
 

@@ -7,17 +7,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from duostyle.constants import BT601_LUMA
+
 Grams = Mapping[str, Tensor]  # Gram matrices by layer
 
-PALETTE_CELL = 4  # side of the squares whose mean colour counts, pixels
+PALETTE_CELL = 4  # side of the squares whose mean color counts, pixels
 QUANTILES = 256
 MIN_PALETTE_CELLS = 16  # a smaller region has no palette
-# Directions in RGB: luma, the three primaries, their three differences, and two that set green
-# against red and blue.
+# Directions in RGB: luma, the three primaries, their three differences, and two that set one
+# primary against the others: green against red and blue, blue against red and green.
 DIRECTIONS = F.normalize(
     torch.tensor(
         [
-            *((0.299, 0.587, 0.114), (1, 0, 0), (0, 1, 0), (0, 0, 1)),
+            *(BT601_LUMA, (1, 0, 0), (0, 1, 0), (0, 0, 1)),
             *((1, -1, 0), (0, 1, -1), (1, 0, -1), (1, -1, 1), (1, 1, -1)),
         ]
     ),
@@ -79,7 +81,7 @@ def content_distance(features: Tensor, targets: Tensor) -> Tensor:
 
 
 def total_variation(picture: Tensor) -> Tensor:
-    """Return the mean absolute difference of vertical plus horizontal neighbours, `(B,)`.
+    """Return the mean absolute difference of vertical plus horizontal neighbors, `(B,)`.
 
     `picture`: `(B, C, H, W)`.
     """
@@ -89,7 +91,7 @@ def total_variation(picture: Tensor) -> Tensor:
 
 
 def palette(picture: Tensor) -> Tensor:
-    """Return the quantiles of a picture's colours along `DIRECTIONS`.
+    """Return the quantiles of a picture's colors along `DIRECTIONS`.
 
     `picture`: `(1, 3, H, W)` in [0, 1]. Returns `(1, directions, QUANTILES)`, ascending.
     """
@@ -98,7 +100,7 @@ def palette(picture: Tensor) -> Tensor:
 
 
 def palette_distance(picture: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
-    """Return the sliced Wasserstein distance of a region's colours to a palette.
+    """Return the sliced Wasserstein distance of a region's colors to a palette.
 
     Rabin et al. 2012. `picture`: `(B, 3, H, W)` in [0, 1]; `mask`: the region, `(B, 1, H, W)` in
     [0, 1]; `targets`: `(B or 1, directions, QUANTILES)` from `palette`. Returns the mean squared
@@ -107,22 +109,22 @@ def palette_distance(picture: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
     cells = F.avg_pool2d(picture.float(), PALETTE_CELL, ceil_mode=True).flatten(2)
     inside = F.avg_pool2d(mask.float(), PALETTE_CELL, ceil_mode=True).flatten(1) > 0.5
     distances = []
-    for colours, selected, target in zip(
+    for colors, selected, target in zip(
         cells, inside, targets.expand(len(cells), -1, -1), strict=True
     ):
-        projected = _project(colours[:, selected])
+        projected = _project(colors[:, selected])
         if projected.shape[1] < MIN_PALETTE_CELLS:
-            distances.append(colours.sum() * 0)
+            distances.append(colors.sum() * 0)
             continue
         expected = F.interpolate(target[None], projected.shape[1], mode="linear")[0]
         distances.append((projected - expected).square().mean())
     return torch.stack(distances)
 
 
-def _project(colours: Tensor) -> Tensor:
-    """Project colours `(3, N)` on each direction and sort, `(directions, N)`, float32."""
-    with torch.autocast(colours.device.type, enabled=False):
-        return (DIRECTIONS.to(colours.device) @ colours.float()).sort(dim=1).values
+def _project(colors: Tensor) -> Tensor:
+    """Project colors `(3, N)` on each direction and sort, `(directions, N)`, float32."""
+    with torch.autocast(colors.device.type, enabled=False):
+        return (DIRECTIONS.to(colors.device) @ colors.float()).sort(dim=1).values
 
 
 def mask_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -137,7 +139,7 @@ def mask_loss(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Te
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     entropy = (entropy * weight).sum(dim=(1, 2, 3)) / count
     mask = logits.sigmoid()
-    # Smoothed by one per cent of the picture, so that an empty mask fits an empty target.
+    # Smoothed by one percent of the picture, so that an empty mask fits an empty target.
     smooth = 0.01 * count
     overlap = (mask * target * weight).sum(dim=(1, 2, 3))
     total = ((mask + target) * weight).sum(dim=(1, 2, 3))
@@ -148,7 +150,7 @@ def distillation_distance(stylized: Tensor, teacher: Tensor) -> Tensor:
     """Return the mean absolute difference to the teacher's output, `(B,)` (Hinton et al. 2015).
 
     `stylized`, `teacher`: `(B, 3, H, W)` in [0, 1]. Absolute, because the mean of two possible
-    strokes, which a squared difference favours, is no stroke.
+    strokes, which a squared difference favors, is no stroke.
     """
     return (stylized.float() - teacher.float()).abs().mean(dim=(1, 2, 3))
 

@@ -3,11 +3,11 @@
 from duostyle.models.backbone import pretrained_backbone
 from duostyle.models.checkpoint import (
     CheckpointError,
+    build_on_meta_device,
     check_finite,
     git_revision,
     load_checkpoint,
     load_pair,
-    outline,
     read_header,
     resolve,
     save_checkpoint,
@@ -39,6 +39,7 @@ __all__ = [
     "NetworkConfig",
     "Painter",
     "StyleNetwork",
+    "build_on_meta_device",
     "check_alpha",
     "check_content",
     "check_finite",
@@ -47,7 +48,6 @@ __all__ = [
     "keep_memory",
     "load_checkpoint",
     "load_pair",
-    "outline",
     "pick_device",
     "pick_precision",
     "pick_training_precision",

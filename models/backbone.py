@@ -95,7 +95,7 @@ def _absorb_imagenet_statistics(stem: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def _fold_batch_norm(module: nn.Module) -> None:
-    """Fold every (convolution, batch norm) neighbour pair into one convolution, in place."""
+    """Fold every (convolution, batch norm) neighbor pair into one convolution, in place."""
     children = list(module.named_children())
     for (name, child), (after, norm) in pairwise([*children, ("", nn.Identity())]):
         if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

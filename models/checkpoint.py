@@ -12,13 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from duostyle.files import write_whole
+from duostyle.files import ROOT, write_whole
 from duostyle.models.config import NetworkConfig
 from duostyle.models.network import StyleNetwork
 from duostyle.models.shipped import SHIPPED, shipped_checkpoints
 
-# 7: plain encoder, all residual blocks in the style branches
-FORMAT_VERSION, OLDEST_READ = 7, 7
+FORMAT_VERSION = 7  # the only version that is read
 
 Header = dict[str, Any]
 
@@ -67,7 +66,8 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
         config = NetworkConfig.read(header["network"])
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
-            network = outline(config, {name: file.get_slice(name).get_shape() for name in names})
+            shapes = {name: file.get_slice(name).get_shape() for name in names}
+            network = build_on_meta_device(config, shapes)
             state = {name: file.get_tensor(name).float() for name in names}
         check_finite(state)
         network.load_state_dict(state, assign=True)
@@ -78,7 +78,9 @@ def load_checkpoint(path_or_name: str | Path, device: str | torch.device = "cpu"
     return network.to(device).to(memory_format=torch.channels_last)
 
 
-def outline(config: NetworkConfig, shapes: Mapping[str, Sequence[int]]) -> StyleNetwork:
+def build_on_meta_device(
+    config: NetworkConfig, shapes: Mapping[str, Sequence[int]]
+) -> StyleNetwork:
     """Build a network on PyTorch's `meta` device, without memory for its weights.
 
     `shapes`: the tensors' shapes by name in a file. Raises ValueError if they do not match.
@@ -114,8 +116,11 @@ def load_pair(path_or_name: str | Path, device: str | torch.device = "cpu") -> S
 
 
 def git_revision() -> str:
-    """Return the checkout's commit, empty outside a checkout or without git."""
-    command = ["git", "-C", str(SHIPPED.parent), "rev-parse", "HEAD"]
+    """Return the checkout's commit; empty for an installed package or without git."""
+    # An installed package may lie inside the repository of another project.
+    if not ((ROOT / "pyproject.toml").is_file() and (ROOT / ".git").exists()):
+        return ""
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     except OSError:
@@ -128,9 +133,10 @@ def save_checkpoint(
     """Write a network's weights in float16 with a header, atomically.
 
     `header`: JSON values; training writes `styles` (name and SHA-256 of each image), `training`
-    (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen` (by this run) and
-    `earlier` (the same for the run that it started from, or None). Format version and network
-    config are added. `state`: weights to write instead of the network's own, such as their average.
+    (settings), `objective` (weights), `seed`, `git_revision`, `pictures_seen` (pictures that this
+    run has trained on) and `earlier` (the same for the run that it started from, or None). Format
+    version and network config are added. `state`: weights to write instead of the network's own,
+    such as their average.
     Raises ValueError if a weight overflows in float16, OSError if the file cannot be written.
     """
     half = {
@@ -152,8 +158,8 @@ def _header(path: Path, metadata: dict[str, str] | None) -> Header:
     version = header.get("format_version")
     if not isinstance(version, int):
         raise ValueError("its header names no format")
-    if version not in range(OLDEST_READ, FORMAT_VERSION + 1):
-        remedy = "train it again" if version in range(OLDEST_READ) else "update Duostyle"
+    if version != FORMAT_VERSION:
+        remedy = "train it again" if version < FORMAT_VERSION else "update Duostyle"
         raise CheckpointError(
             f"{path}: format {version}, this version reads {FORMAT_VERSION}; {remedy}"
         )

@@ -50,7 +50,7 @@ class CropBox(NamedTuple):
         """Return a box of the feature grid in pixels: the inverse of `cells`."""
         return CropBox(*[STRIDE * value for value in self])
 
-    def receptive_field(self, height: int, width: int) -> tuple["CropBox", "CropBox"]:
+    def decoder_region(self, height: int, width: int) -> tuple["CropBox", "CropBox"]:
         """Return what the decoder needs for this box, on a feature grid of `height` x `width`.
 
         Returns the cells to decode, HALO more on each side where the grid has them, and where this

@@ -58,7 +58,9 @@ def _has_bf16() -> bool:
 
 
 def pick_training_precision(name: str, device: str) -> str:
-    """Resolve `auto` for training: bf16 on devices with bf16 units, else fp32."""
+    """Resolve `auto` for training: bf16 on GPUs and CPUs with bf16 units, else fp32."""
     if name != "auto":
         return name
-    return "bf16" if device == "cuda" or (device == "cpu" and _has_bf16()) else "fp32"
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device == "cpu" and _has_bf16() else "fp32"

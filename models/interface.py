@@ -91,8 +91,8 @@ def check_alpha(alpha: Tensor | float, batch: int = 1) -> None:
         raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
 
 
-def lent_share(alpha: Tensor) -> Tensor:
-    """Return the share alpha / (1 + alpha) of the other style in each region's mixture.
+def other_style_weight(alpha: Tensor) -> Tensor:
+    """Return the weight alpha / (1 + alpha) of the other style in each region's mixture.
 
     It minimizes `|G - G1|^2 + alpha * |G - G2|^2` over Gram matrices G: 0 for each region in its
     own style, 1/2 for an even mixture everywhere.

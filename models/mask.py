@@ -1,7 +1,6 @@
 """The mask branch: DeepLab's backbone and head, refined by a feature pyramid and edges."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -12,14 +11,6 @@ from duostyle.models.backbone import STAGES, backbone
 
 CLASSES = 21  # of PASCAL VOC; 0 = background
 EXCLUDED = 1e4  # subtracted from the logits of classes that do not count
-
-# Names of the head's layers here and in an ONNX file of a trained DeepLab.
-ONNX_NAMES = {
-    "pooling": "image_pooling",
-    "point": "aspp0",
-    "projection": "concat_projection",
-    "classes": "logits",
-}
 
 
 class DeepLabHead(nn.Module):
@@ -64,35 +55,6 @@ class DeepLabHead(nn.Module):
         self.wanted.zero_()
         self.wanted[list(classes)] = 1
 
-    def load_trained(self, path: Path) -> None:
-        """Load the head of an ONNX DeepLab-V3 on MobileNetV2 (tensor names: `ONNX_NAMES`).
-
-        Raises FileNotFoundError, or ValueError if the file holds no such head.
-        """
-        import onnx
-        from google.protobuf.message import DecodeError
-        from onnx import numpy_helper
-
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such segmentation model")
-        try:
-            stored = {part.name: part for part in onnx.load(path).graph.initializer}
-        except DecodeError as error:
-            raise ValueError(f"{path}: not an ONNX file ({error})") from error
-        state = {"wanted": self.wanted, "taken": torch.ones(())}
-        for name, onnx_name in ONNX_NAMES.items():
-            for kind in ("weight", "bias"):
-                key = f"{onnx_name}.{kind}"
-                if key not in stored:
-                    raise ValueError(f"{path}: holds no DeepLab head ({key} is missing)")
-                array = numpy_helper.to_array(stored[key])
-                state[f"{name}.{kind}"] = torch.tensor(array)
-        try:
-            self.load_state_dict(state)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise ValueError(f"{path}: its head does not fit ({reason})") from error
-
 
 class Lateral(nn.Module):
     """One step of a feature pyramid (Lin et al. 2017): upsample, add the finer stage, mix."""
@@ -105,7 +67,7 @@ class Lateral(nn.Module):
         self.mix = nn.Conv2d(channels, channels, 1)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        x = _resize(self.coarse(coarse), fine.shape[-2:]) + self.fine(fine)
+        x = resize_align_corners(self.coarse(coarse), fine.shape[-2:]) + self.fine(fine)
         x = F.relu(x)
         return x + F.relu(self.mix(self.spread(x)))
 
@@ -146,8 +108,10 @@ class MaskBranch(nn.Module):
         """
         x, foreground = self.semantics(self.pyramid(picture))
         fine = edges.shape[-2:]
-        logits = _fit(self.coarse(x) + _resize(foreground, x.shape[-2:]), fine)
-        detail = torch.cat([_fit(x, fine), F.relu(self.edge(edges)), logits], dim=1)
+        logits = resize_half_pixel(
+            self.coarse(x) + resize_align_corners(foreground, x.shape[-2:]), fine
+        )
+        detail = torch.cat([resize_half_pixel(x, fine), F.relu(self.edge(edges)), logits], dim=1)
         return (logits + self.refine(detail)).float()
 
     def pyramid(self, picture: Tensor) -> list[Tensor]:
@@ -182,11 +146,11 @@ class MaskBranch(nn.Module):
         return cast(list[int], [32 * torch.sym_max(step, 1) + 1 for step in steps])
 
 
-def _fit(x: Tensor, size: torch.Size) -> Tensor:
-    # The encoder's cells have their centres half a cell from the border.
+def resize_half_pixel(x: Tensor, size: torch.Size) -> Tensor:
+    """Resize to the encoder's grid, whose cells have their centers half a cell from the border."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def _resize(x: Tensor, size: torch.Size) -> Tensor:
-    # Grids of 32k + 1 pixels have their corners in common.
+def resize_align_corners(x: Tensor, size: torch.Size) -> Tensor:
+    """Resize between grids of 32k + 1 pixels, which have their corners in common."""
     return F.interpolate(x, size, mode="bilinear", align_corners=True)

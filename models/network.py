@@ -18,7 +18,7 @@ from duostyle.models import tiling
 from duostyle.models.config import NetworkConfig
 from duostyle.models.crop import STRIDE, CropBox, pad
 from duostyle.models.hub import CheckpointHubMixin
-from duostyle.models.interface import Inspection, check_alpha, check_content, lent_share
+from duostyle.models.interface import Inspection, check_alpha, check_content, other_style_weight
 from duostyle.models.layers import StyledOutput, StyledResidual, StyledUpsample, conv
 from duostyle.models.mask import MaskBranch
 from duostyle.models.tiling import choose
@@ -197,7 +197,7 @@ class StyleNetwork(
         batch, _, height, width = encoded.features.shape
         check_alpha(alpha, batch)
         alpha = torch.as_tensor(alpha, dtype=torch.float32, device=encoded.features.device)
-        share = lent_share(alpha.expand(batch)).view(batch, 1, 1, 1)
+        share = other_style_weight(alpha.expand(batch)).view(batch, 1, 1, 1)
         apply = choose(self, height, width, tiling.WHOLE_PIXELS)
         first = second = encoded.features
         for block in self.branch1:
@@ -212,34 +212,46 @@ class StyleNetwork(
         `mask`: `(B, 1, H, W)` of the content's size, 1 = foreground.
         Returns the painted box, `(B, 3, ...)` in [0, 1].
         """
-        (height, width), styles = styled.first.shape[-2:], encoded.styles
-        mask = encoded.content.pad_to(mask, STRIDE * height, STRIDE * width)
-        mask = 1 - mask if swap else mask
-        cells, inner = encoded.painted.receptive_field(height, width)
-        first, second, mask = (
-            cells.cut(styled.first),
-            cells.cut(styled.second),
-            cells.pixels().cut(mask),
-        )
+        height, width = styled.first.shape[-2:]
+        padded = encoded.content.pad_to(mask, STRIDE * height, STRIDE * width)
+        weight1 = 1 - padded if swap else padded
+        cells, inner = encoded.painted.decoder_region(height, width)
+        region = Styled(cells.cut(styled.first), cells.cut(styled.second), styled.share)
+        return inner.cut(self._decode(region, cells.pixels().cut(weight1), encoded.styles))
 
-        def weight(mask: Tensor, cell: int = 1) -> Tensor:
-            """Return style 1's weight in cells of so many pixels a side."""
-            return style1_weight(F.avg_pool2d(mask, cell) if cell > 1 else mask, styled.share)
+    def _decode(self, styled: Styled, mask: Tensor, styles: Tensor | None) -> Tensor:
+        """Merge both branches by a mask and run the decoder.
 
-        def upsample(x: Tensor, mask: Tensor) -> Tensor:
-            """Return full resolution from half resolution, before the norm."""
-            return up2.conv(up1.finish(x, weight(mask, 2), styles, m1))
-
+        `mask`: `(B, 1, 4h, 4w)`, 1 = style 1. Returns `(B, 3, 4h, 4w)` in [0, 1]. Every step ends
+        before a norm, which takes the moments of the step's result if that was computed in strips.
+        """
         up1, up2 = cast(list[StyledUpsample], self.ups)
         rgb = self.to_rgb
-        apply = choose(self, cells.height, cells.width, tiling.DECODED_PIXELS)
-        x, m1 = apply(lambda f1, f2, m: up1.conv(merge(f1, f2, m)), first, second, mask)
-        m2 = apply.moments(upsample, x, mask)
-        x, m3 = apply(
-            lambda x, m: rgb.conv(up2.finish(upsample(x, m), weight(m), styles, m2)), x, mask
-        )
-        x, _ = apply(lambda x, m: rgb.finish(x, weight(m), styles, m3), x, mask)
-        return inner.cut(x)
+
+        # `m`: the rows of the mask that belong to `x`.
+        def style_weight(m: Tensor, side: int = 1) -> Tensor:
+            """Return style 1's weight in cells of `side` x `side` pixels."""
+            return style1_weight(F.avg_pool2d(m, side) if side > 1 else m, styled.share)
+
+        def to_half(f1: Tensor, f2: Tensor, m: Tensor) -> Tensor:
+            return up1.conv(merge(f1, f2, m))
+
+        def to_full(x: Tensor, m: Tensor) -> Tensor:
+            return up2.conv(up1.finish(x, style_weight(m, 2), styles, moments1))
+
+        def to_logits(x: Tensor, m: Tensor) -> Tensor:
+            # Features at full resolution are too large to keep: they are computed again.
+            return rgb.conv(up2.finish(to_full(x, m), style_weight(m), styles, moments2))
+
+        def to_picture(x: Tensor, m: Tensor) -> Tensor:
+            return rgb.finish(x, style_weight(m), styles, moments3)
+
+        apply = choose(self, *styled.first.shape[-2:], tiling.DECODED_PIXELS)
+        half, moments1 = apply(to_half, styled.first, styled.second, mask)
+        moments2 = apply.moments(to_full, half, mask)
+        logits, moments3 = apply(to_logits, half, mask)
+        del half  # its memory is needed for the picture
+        return apply(to_picture, logits, mask)[0]
 
 
 def merge(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class Strips:
     def _parts(
         self, function: Callable[..., Tensor], inputs: Sequence[Tensor]
     ) -> Iterator[tuple[int, Tensor]]:
-        """Yield the first cell and the result of every strip, without its neighbours."""
+        """Yield the first cell and the result of every strip, without its neighbors."""
         for top in range(0, self.cells, self.rows):
             bottom = min(top + self.rows, self.cells)
             start, stop = max(top - HALO, 0), min(bottom + HALO, self.cells)

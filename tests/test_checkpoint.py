@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from duostyle.models import (
     CheckpointError,
     StyleNetwork,
     describe,
+    git_revision,
     load_checkpoint,
     load_pair,
     read_header,
     save_checkpoint,
     shipped_checkpoints,
 )
+from duostyle.models import checkpoint as checkpoints
 from duostyle.models.checkpoint import SHIPPED
 from tests.conftest import ROOT, TINY
 
@@ -100,6 +103,21 @@ def test_infinite_weights_are_not_saved(network: StyleNetwork, tmp_path: Path) -
     with pytest.raises(ValueError, match=r"to_rgb\.conv\.bias is not finite in float16"):
         save_checkpoint(tmp_path / "x.safetensors", network, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_git_revision_is_that_of_a_checkout_only(tmp_path: Path, monkeypatch) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    # Installed in an environment inside another project's repository.
+    installed = tmp_path / "environment" / "duostyle"
+    installed.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(checkpoints, "ROOT", installed)
+    assert git_revision() == ""
+    monkeypatch.setattr(checkpoints, "ROOT", tmp_path)
+    assert git_revision() == commit.strip() and len(commit.strip()) == 40
 
 
 @pytest.mark.parametrize("name", shipped_checkpoints() or ["none"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from duostyle.models import StyleNetwork, load_pair, read_header
+from duostyle.models import StyleNetwork, load_pair, read_header, save_checkpoint
 from duostyle.training.contrast import (
     adjust_contrast,
     best_contrast,
@@ -17,9 +17,9 @@ from tests.conftest import ROOT
 
 
 def test_lightness_by_hand() -> None:
-    # Black, white, and the grey of 18.42 % luminance, whose L* is 50.
-    grey = 1.055 * 0.18418651851244416 ** (1 / 2.4) - 0.055
-    picture = torch.tensor([0.0, 1.0, grey]).expand(3, 3)
+    # Black, white, and the gray of 18.42 % luminance, whose L* is 50.
+    gray = 1.055 * 0.18418651851244416 ** (1 / 2.4) - 0.055
+    picture = torch.tensor([0.0, 1.0, gray]).expand(3, 3)
     assert torch.allclose(lightness(picture), torch.tensor([0.0, 1.0, 0.5]), atol=1e-4)
 
 
@@ -40,6 +40,19 @@ def test_adjusting_contrast_changes_the_last_sigmoids_input(network: StyleNetwor
     adjust_contrast(network, 1.5, -0.25)
     after = torch.logit(network(content, 0.0, mask))
     assert torch.allclose(after, 1.5 * (before - shift) + shift - 0.25, atol=1e-3)
+
+
+@pytest.mark.parametrize("header", [{}, {"styles": [{"name": "a"}, {"name": "b"}]}])
+def test_a_pair_without_digests_of_its_styles_is_refused(
+    network: StyleNetwork, header: dict[str, object], tmp_path: Path, capsys
+) -> None:
+    pair = tmp_path / "pair.safetensors"
+    save_checkpoint(pair, network, header)
+    paintings = [str(ROOT / "assets" / "styles" / n) for n in ("straw_hat.jpg", "cypresses.jpg")]
+    photos = str(ROOT / "assets" / "photos")
+    assert main([str(pair), "--photos", photos, "--styles", *paintings]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and f"{pair}: has other styles" in lines[0]
 
 
 def test_command_line_changes_a_pair_once_and_names_what_is_wrong(checkpoint: Path, capsys) -> None:

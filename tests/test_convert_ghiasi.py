@@ -102,3 +102,22 @@ def test_unusable_files_are_named_in_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and str(graph) in lines[0]
     assert not output.exists()
+
+
+def test_a_missing_weight_is_named(tmp_path: Path, capsys, monkeypatch) -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    name = "transformer/contract/conv1/weights_dequant"  # it has this one only
+    kernel = numpy_helper.from_array(np.zeros((8, 3, 9, 9), dtype=np.float32), name)
+    graph = tmp_path / "painter.onnx"
+    onnx.save(helper.make_model(helper.make_graph([], "graph", [], [], [kernel])), graph)
+    monkeypatch.setattr(convert_ghiasi, "predict", lambda *_: np.zeros(100, dtype=np.float32))
+    styles = [str(ROOT / "assets" / "styles" / name) for name in ("irises.jpg", "chaupar.jpg")]
+    output = tmp_path / "pair.safetensors"
+    argv = [str(graph), str(graph), "--styles", *styles, "--output", str(output)]
+    assert convert_ghiasi.main(argv) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "convert_ghiasi:" in line]
+    assert len(lines) == 1 and not output.exists()
+    missing = "transformer/contract/conv2/weights"
+    assert f"{graph}: the weight {missing} is missing" in lines[0]

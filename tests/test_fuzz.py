@@ -29,7 +29,7 @@ from duostyle.models import CheckpointError, StyleNetwork, load_checkpoint
 from duostyle.training.optim import Muon, averaged_model, is_kernel
 from duostyle.training.settings import TrainConfig
 from duostyle.training.state import STATE_FILE, TrainState, restore_network
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 
 INPUTS = int(os.environ.get("DUOSTYLE_FUZZ", "112"))
 SEED = int(os.environ.get("DUOSTYLE_FUZZ_SEED", "19"))
@@ -243,7 +243,8 @@ def test_mutated_files(
     fuzz, rng = Fuzz(tmp_path, network, checkpoint, capsys), random.Random(SEED)
     names = [name for name in seeds if not name.endswith(".mp4")]
     model = checkpoint.read_bytes()
-    settings = asdict(TrainConfig(foreground_style="a.jpg", background_style="b.jpg"))
+    style = str(ROOT / "assets" / "styles" / "irises.jpg")
+    settings = asdict(TrainConfig(foreground_style=style, background_style=style))
     label = tmp_path / "l.png"
     Image.fromarray(np.zeros((32, 40), np.uint8)).save(label)
     others = [*seeds.values(), model[:4096], label.read_bytes()]

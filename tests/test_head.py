@@ -1,15 +1,11 @@
-"""DeepLab's head: logits by hand, classes chosen, and the teacher's own answers."""
+"""DeepLab's head: logits by hand, classes chosen."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from duostyle.data.masks import load_segmenter
-from duostyle.io.images import read_picture
-from duostyle.models import pretrained_backbone
 from duostyle.models.mask import CLASSES, DeepLabHead, MaskBranch
 from duostyle.training import TrainConfig
 from duostyle.training.initialization import build_network, freeze
@@ -56,42 +52,10 @@ def test_mask_starts_as_the_heads() -> None:
         torch.testing.assert_close(branch(picture, edges), expected)
 
 
-def test_wrong_files_are_named(brightness_model: Path, tmp_path: Path) -> None:
-    head = DeepLabHead(320)
-    with pytest.raises(FileNotFoundError, match=r"none\.onnx: no such segmentation model"):
-        head.load_trained(tmp_path / "none.onnx")
-    with pytest.raises(ValueError, match=r"no DeepLab head \(image_pooling\.weight is missing\)"):
-        head.load_trained(brightness_model)
-    (tmp_path / "junk.onnx").write_bytes(b"junk and more junk")
-    with pytest.raises(ValueError, match=r"junk\.onnx: not an ONNX file"):
-        head.load_trained(tmp_path / "junk.onnx")
-
-
-def test_answers_as_deeplab_does_at_every_32nd_pixel(shared: Path, astronaut: Path) -> None:
-    model = shared / "weights" / "deeplabv3_mobilenetv2_voc21.onnx"
-    branch = MaskBranch(513, edge_channels=8).eval()
-    branch.backbone = pretrained_backbone(
-        shared / "weights" / "mobilenet_v2_voc_features.safetensors"
-    )
-    branch.head.load_trained(model)
-    with pytest.raises(ValueError, match="its head does not fit"):
-        DeepLabHead(16).load_trained(model)
-    picture = F.interpolate(read_picture(astronaut).pixels[None], (513, 513), mode="bilinear")
-    with torch.no_grad():
-        _, ours = branch.head(branch.pyramid(picture)[3])
-    theirs = load_segmenter(str(model))(picture)
-    theirs = theirs[:, 1:].logsumexp(dim=1, keepdim=True) - theirs[:, :1]
-    theirs = theirs[..., ::32, ::32]
-    assert ours.shape == theirs.shape
-    assert ((ours > 0) == (theirs > 0)).float().mean() > 0.97
-    # The teacher pools over all of its finer grid: a little off, everywhere the same way.
-    assert torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1] > 0.99
-
-
 STYLES = [str(path) for path in sorted((ROOT / "assets" / "styles").glob("*.jpg"))]
 
 
-def test_a_trained_head_is_frozen_and_a_new_one_learns(shared: Path) -> None:
+def test_a_trained_head_is_frozen_and_a_new_one_learns() -> None:
     config = TrainConfig(
         foreground_style=STYLES[0],
         background_style=STYLES[1],
@@ -103,7 +67,7 @@ def test_a_trained_head_is_frozen_and_a_new_one_learns(shared: Path) -> None:
     branch = network.mask_branch
     assert all(p.requires_grad for p in branch.head.parameters())
     assert branch.head.wanted.nonzero().flatten().tolist() == [12, 15]
-    branch.head.load_trained(shared / "weights" / "deeplabv3_mobilenetv2_voc21.onnx")
+    branch.head.taken.fill_(1)
     freeze(network, config)
     assert not any(p.requires_grad for p in branch.head.parameters())
     assert all(p.requires_grad for p in branch.up16.parameters())

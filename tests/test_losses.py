@@ -93,7 +93,7 @@ def test_content_distance_by_hand() -> None:
 
 @pytest.mark.parametrize(("size", "expected"), [((4, 4), 2.0), ((7, 5), 2.0)])
 def test_total_variation_of_a_checkerboard(size: tuple[int, int], expected: float) -> None:
-    # Every neighbour differs by one, down and across.
+    # Every neighbor differs by one, down and across.
     rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     board = ((rows + columns) % 2).float().expand(2, 3, *size)
     assert total_variation(board).tolist() == [expected, expected]
@@ -117,7 +117,7 @@ def test_palette_by_hand() -> None:
     assert light[-QUANTILES // 4].item() == pytest.approx(top, rel=1e-5)
 
 
-def test_a_palette_does_not_tell_where_its_colours_are() -> None:
+def test_a_palette_does_not_tell_where_its_colors_are() -> None:
     torch.manual_seed(0)
     picture = torch.rand(1, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
     whole, target = torch.ones(1, 1, 64, 64), palette(picture)
@@ -140,10 +140,10 @@ def test_the_palette_of_a_region_is_that_of_the_cut_out() -> None:
     assert nothing.tolist() == [0, 0]
 
 
-def test_palette_pulls_towards_the_paintings_colours() -> None:
-    grey = torch.full((1, 3, 64, 64), 0.5) + 0.01 * torch.rand(1, 3, 64, 64)
+def test_palette_pulls_towards_the_paintings_colors() -> None:
+    gray = torch.full((1, 3, 64, 64), 0.5) + 0.01 * torch.rand(1, 3, 64, 64)
     orange = torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
-    picture, target = grey.clone().requires_grad_(), palette(orange)
+    picture, target = gray.clone().requires_grad_(), palette(orange)
     palette_distance(picture, torch.ones(1, 1, 64, 64), target).sum().backward()
     red, _, blue = (picture.grad[0, channel].mean().item() for channel in range(3))
     assert red < 0 < blue  # downhill: more red, less blue

@@ -10,7 +10,7 @@ from torch import nn
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.models import SIZES, Inspection, NetworkConfig, StyleNetwork, tiling
 from duostyle.models.backbone import _absorb_imagenet_statistics, backbone
-from duostyle.models.interface import lent_share
+from duostyle.models.interface import other_style_weight
 from duostyle.models.layers import ConditionalNorm, DoublingConv, conv, instance_norm
 from duostyle.models.network import Styled, style1_weight
 from tests.conftest import TINY
@@ -81,7 +81,7 @@ def test_alpha_is_one_a_picture(network: StyleNetwork) -> None:
 def test_at_alpha_1_the_decoder_mixes_evenly_everywhere() -> None:
     mask = torch.rand(1, 1, 4, 4)
     for alpha, expected in ((1.0, torch.full_like(mask, 0.5)), (0.0, mask)):
-        share = lent_share(torch.tensor(alpha)).view(1, 1, 1, 1)
+        share = other_style_weight(torch.tensor(alpha)).view(1, 1, 1, 1)
         assert torch.allclose(style1_weight(mask, share), expected)
 
 
@@ -90,7 +90,7 @@ def test_share_minimizes_the_distances_to_both_gram_matrices() -> None:
     for alpha in (0.0, 0.3, 1.0):
         mixtures = torch.lerp(own, other, torch.linspace(0, 1, 1001))
         losses = (mixtures - own).square() + alpha * (mixtures - other).square()
-        best = torch.lerp(own, other, lent_share(torch.tensor(alpha)))
+        best = torch.lerp(own, other, other_style_weight(torch.tensor(alpha)))
         torch.testing.assert_close(mixtures[losses.argmin()], best, atol=2e-3, rtol=0)
 
 

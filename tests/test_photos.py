@@ -59,6 +59,18 @@ def test_a_photograph_can_be_shown_as_a_whole(tmp_path: Path) -> None:
         torch.testing.assert_close(photo, expected.flip(-1) if mirrored else expected)
 
 
+def test_of_a_wide_photograph_the_largest_5_to_4_crop_is_shown(tmp_path: Path) -> None:
+    for kind in ("photos", "labels"):
+        (tmp_path / kind).mkdir()
+    ramp = torch.arange(128, dtype=torch.uint8).expand(64, 128).numpy()
+    Image.fromarray(ramp).convert("RGB").save(tmp_path / "photos" / "a.png")
+    Image.fromarray(ramp // 127 * 15).save(tmp_path / "labels" / "a.png")
+    photo = make((tmp_path / "photos", tmp_path / "labels"), photo_share=1)[0].photo
+    row = 255 * photo[0, 0].sort().values  # 80 of 128 columns, from 24 on, resized to 64
+    inner = torch.arange(64)[1:-1]
+    torch.testing.assert_close(row[1:-1], 24 + (inner + 0.5) * 1.25 - 0.5, atol=0.1, rtol=0)
+
+
 def test_a_crop_need_not_be_enlarged(tmp_path: Path) -> None:
     for kind in ("photos", "labels"):
         (tmp_path / kind).mkdir()
@@ -76,7 +88,7 @@ def test_a_crop_need_not_be_enlarged(tmp_path: Path) -> None:
 
 
 def test_picture_and_label_move_together(tmp_path: Path) -> None:
-    # A white square labelled person: after any crop and flip the mask is where it is white.
+    # A white square labeled person: after any crop and flip the mask is where it is white.
     for kind in ("photos", "labels"):
         (tmp_path / kind).mkdir()
     photo, label = Image.new("RGB", (96, 80)), Image.new("L", (96, 80))
@@ -152,11 +164,11 @@ def test_share_of_photographs_without_foreground(photo_folder: tuple[Path, Path]
     assert all(always[n].photo_mask.max() == 0 for n in range(10))
 
 
-def test_corrupt_tiny_and_grey_photographs(photo_folder: tuple[Path, Path]) -> None:
+def test_corrupt_tiny_and_gray_photographs(photo_folder: tuple[Path, Path]) -> None:
     photos, labels = photo_folder
     (photos / "1.png").write_bytes(b"corrupt")
     Image.new("RGB", (20, 20)).save(photos / "2.png")
-    Image.new("L", (90, 70), 128).save(photos / "3.png")  # grey is welcome
+    Image.new("L", (90, 70), 128).save(photos / "3.png")  # gray is welcome
     (labels / "4.png").unlink()
     dataset = make(photo_folder)
     samples = [dataset[n] for n in range(40)]

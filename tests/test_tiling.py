@@ -12,7 +12,7 @@ from tests.conftest import TINY
 
 
 @pytest.mark.parametrize("height", [1, 7, 8, 9, 16, 23])
-def test_strips_cover_every_row_once_with_its_neighbours(height: int) -> None:
+def test_strips_cover_every_row_once_with_its_neighbors(height: int) -> None:
     rows = torch.arange(height, dtype=torch.float32).view(1, 1, height, 1)
     seen = []
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,13 @@ from safetensors.torch import load_file, save_file
 
 from duostyle.cli import train
 from duostyle.io.images import read_style
-from duostyle.models import load_checkpoint, pick_training_precision, read_header
+from duostyle.models import (
+    StyleNetwork,
+    load_checkpoint,
+    pick_training_precision,
+    read_header,
+    save_checkpoint,
+)
 from duostyle.training import TrainConfig, Trainer, data, initialization
 from duostyle.training.settings import FORMER_NAMES, flag, load_settings
 from tests.conftest import ROOT
@@ -190,7 +197,8 @@ def test_auto_precision_is_bf16_only_where_there_are_units_for_it(monkeypatch) -
     for units, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda units=units: {"amx_bf16": units})
         assert pick_training_precision("auto", "cpu") == precision
-    assert pick_training_precision("auto", "cuda") == "bf16"
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda units=units, **_: units)
+        assert pick_training_precision("auto", "cuda") == precision
     assert pick_training_precision("auto", "mps") == "fp32"
     assert pick_training_precision("fp16", "cuda") == "fp16"
 
@@ -261,6 +269,38 @@ def test_dry_run_prints_and_does_nothing(command, tmp_path: Path, capsys) -> Non
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"photos": "./nope"}, "./nope"),
+        ({"photos": "nope"}, "nope"),
+        ({"photos": "assets/fotos"}, "assets/fotos"),  # the folder `assets` exists
+        ({"foreground_style": "none.jpg"}, "none.jpg"),
+        ({"styles": "none,assets/styles/irises.jpg"}, "none"),
+    ],
+)
+def test_dry_run_names_missing_files(
+    command, tmp_path: Path, capsys, monkeypatch, changes: dict[str, str], missing: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert train.main([*command("run", **changes), "--dry-run"]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert re.fullmatch(f"duostyle train: {missing}: no such (file|folder) .*\n", printed.err)
+
+
+def test_dry_run_does_not_need_the_photographs_of_the_hub(command) -> None:
+    assert train.main([*command("run", photos="user/dataset"), "--dry-run"]) == 0
+
+
+def test_fp16_is_refused_if_auto_picks_the_cpu(command, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert train.main([*command("run", precision="fp16", device="auto"), "--dry-run"]) == 2
+    message = "duostyle train: --precision fp16 needs a GPU; use bf16 or fp32\n"
+    assert capsys.readouterr().err == message
+
+
 def test_the_dataclass_is_the_only_source_of_defaults() -> None:
     config, *_ = train.parse_arguments(["--foreground-style", "a", "--background-style", "b"])
     assert config == TrainConfig(foreground_style="a", background_style="b")
@@ -270,7 +310,7 @@ def test_the_dataclass_is_the_only_source_of_defaults() -> None:
 
 def test_an_empty_text_stands_for_none_on_the_command_line(command) -> None:
     argv = command("run", foreground="", mask_size="", style_weight="")
-    config, resume, dry_run = train.parse_arguments([*argv, "--dry-run"])
+    config, resume, dry_run, _ = train.parse_arguments([*argv, "--dry-run"])
     assert config.foreground is config.mask_size is config.style_weight is None
     assert not resume and dry_run
 
@@ -454,6 +494,38 @@ def test_a_teacher_of_other_paintings_is_refused(command, tmp_path: Path, capsys
     swapped[place] = swapped[swapped.index("--foreground-style") + 1]
     assert train.main(swapped) == 2
     assert "has other styles; name one of these styles" in capsys.readouterr().err
+
+
+def test_a_teacher_whose_styles_have_no_digest_is_refused(
+    command, network: StyleNetwork, tmp_path: Path, capsys
+) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    save_checkpoint(teacher, network, {"styles": [{"name": "a"}, {"name": "b"}]})
+    assert train.main(command("student", steps=1, teacher=teacher)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and f"{teacher}: has other styles" in lines[0]
+
+
+def test_style_images_may_be_moved_during_a_run(command, tmp_path: Path) -> None:
+    styles = [tmp_path / f"{name}.jpg" for name in ("straw_hat", "cypresses")]
+    for style in styles:
+        shutil.copy(ROOT / "assets" / "styles" / style.name, style)
+    argv = command("run", foreground_style=styles[0], background_style=styles[1])
+    config, *_ = train.parse_arguments(argv)
+    trainer = Trainer(config, "cpu")
+    expected = initialization.describe_styles(config)
+    styles[0].unlink()
+    Path(config.output).mkdir()
+    trainer.save()
+    assert (tmp_path / "run" / "state.safetensors").is_file()
+    assert read_header(tmp_path / "run" / "model.safetensors")["styles"] == expected
+
+
+def test_start_share_leaves_the_foreground_classes_alone(command, checkpoint: Path) -> None:
+    argv = command("run", init=checkpoint, start_share=0.7, foreground="person")
+    config, *_ = train.parse_arguments(argv)
+    wanted = Trainer(config, "cpu").weights()["mask_branch.head.wanted"]
+    assert wanted.tolist() == [float(number == 15) for number in range(21)]
 
 
 def test_real_material_learns(shared: Path, command, tmp_path: Path) -> None:

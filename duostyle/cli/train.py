@@ -4,10 +4,12 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -44,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     restore_interrupt_handler()
     keep_memory()
     try:
-        config, resume, dry_run = parse_arguments(argv)
-        device = pick_device(config.device, int(os.environ.get("LOCAL_RANK", 0)))
+        config, resume, dry_run, source = parse_arguments(argv)
+        with errors_name(source):
+            device = pick_device(config.device, int(os.environ.get("LOCAL_RANK", 0)))
+            data.check_files(config)
         rank, world_size = (int(os.environ.get(k, v)) for k, v in (("RANK", 0), ("WORLD_SIZE", 1)))
         process = Process(device, rank, world_size)
         if config.batch % world_size:
@@ -67,8 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 # Arguments
 
 
-def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, bool, bool]:
-    """Return the settings of a command line, whether it resumes, and whether it is a dry run.
+class Arguments(NamedTuple):
+    """A parsed command line."""
+
+    config: TrainConfig
+    resume: bool
+    dry_run: bool
+    source: Path | None  # file with settings that the defaults come from
+
+
+def parse_arguments(argv: Sequence[str] | None) -> Arguments:
+    """Parse a command line.
 
     Defaults come from the resumed run or the file with settings. Raises ValueError if a setting,
     the run or the file is unusable.
@@ -86,11 +99,18 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[TrainConfig, bool, bool
     config = replace(base, **{f.name: getattr(args, f.name) for f in fields(TrainConfig)})
     if known.resume:
         config = replace(config, output=known.resume)
-    try:
+    with errors_name(source):
         config.check()
-    except ValueError as error:
+    return Arguments(config, bool(known.resume), args.dry_run, source)
+
+
+@contextmanager
+def errors_name(source: Path | None) -> Iterator[None]:
+    """Add the file that settings come from to the errors of the block, which become ValueError."""
+    try:
+        yield
+    except (ValueError, PictureError) as error:
         raise ValueError(f"{error} (settings: {source})" if source else str(error)) from None
-    return config, bool(known.resume), args.dry_run
 
 
 def build_parser(base: TrainConfig) -> argparse.ArgumentParser:
@@ -247,7 +267,7 @@ def report(trainer: Trainer, stop: StopSignal) -> None:
     if stop.number:
         print(f"stopped at step {trainer.step}; continue with: duostyle train --resume {folder}")
     else:
-        print(f"{trainer.state.pictures} pictures seen; wrote {folder}/{MODEL_FILE}")
+        print(f"trained on {trainer.state.pictures} pictures; wrote {folder}/{MODEL_FILE}")
 
 
 def last_line(error: Exception) -> str:

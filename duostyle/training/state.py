@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from duostyle.files import write_whole
-from duostyle.models import NetworkConfig, StyleNetwork, check_finite, outline
+from duostyle.models import NetworkConfig, StyleNetwork, build_on_meta_device, check_finite
 
 STATE_FILE, MODEL_FILE = "state.safetensors", "model.safetensors"
 PROGRESS: dict[str, type | tuple[type, ...]] = {  # entries of the file's header, with their types
@@ -105,7 +105,7 @@ def restore_network(folder: Path) -> StyleNetwork:
     state = _select("network.", tensors)
     try:
         config = NetworkConfig.read(progress["network"])
-        outline(config, {name: value.shape for name, value in state.items()})
+        build_on_meta_device(config, {name: value.shape for name, value in state.items()})
         network = StyleNetwork(config)
         network.load_state_dict(state)
     except (ValueError, RuntimeError) as error:

@@ -75,19 +75,26 @@ class Trainer:
         """
         self.config, self.world_size = config, world_size
         self.device, self.device_type = device, device.partition(":")[0]
-        initial = initialization.build_network(config) if config.start_share or not resume else None
-        self.initial: dict[str, Tensor] = {}
-        if initial is not None and config.start_share:
-            self.initial = {k: v.to(device, copy=True) for k, v in initial.state_dict().items()}
-        network = restore_network(Path(config.output)) if initial is None or resume else initial
+        if resume:
+            network = restore_network(Path(config.output))
+            initial = initialization.build_network(config) if config.start_share else network
+        else:
+            network = initial = initialization.build_network(config)
+        self.initial: dict[str, Tensor] = {}  # parameters that the saved ones are interpolated with
+        if config.start_share:
+            self.initial = {
+                name: parameter.detach().to(device, copy=True)
+                for name, parameter in initial.named_parameters()
+            }
         network = initialization.freeze(network, config).to(device)
-        styles = len(initialization.style_files(config))
-        if network.config.styles != styles:
+        # Described once: the files may be moved while the run goes on.
+        self.styles = initialization.describe_styles(config)
+        if network.config.styles != len(self.styles):
             raise ValueError(
-                f"{config.output}: this run has {network.config.styles} styles, not {styles}; "
-                "name the same style images"
+                f"{config.output}: this run has {network.config.styles} styles, not "
+                f"{len(self.styles)}; name the same style images"
             )
-        self.teacher = initialization.build_teacher(config, device)
+        self.teacher = initialization.build_teacher(config, self.styles, device)
         self.objective = initialization.build_objective(config, device)
         self.precision = pick_training_precision(config.precision, self.device_type)
         scaled = self.precision == "fp16" and self.device_type == "cuda"
@@ -308,12 +315,12 @@ class Trainer:
     def weights(self) -> dict[str, Tensor]:
         """Return the averaged weights, interpolated with the initial ones by `start_share`.
 
-        Interpolation keeps strengths of both (WiSE-FT, Wortsman et al. 2022).
+        Linear interpolation of the parameters keeps strengths of both (WiSE-FT, Wortsman et al.
+        2022). Buffers, such as the foreground classes, are the run's own.
         """
         average = self.state.average.module.state_dict()
         share = self.config.start_share
-        initial = {k: v for k, v in self.initial.items() if v.is_floating_point()}
-        return average | {k: torch.lerp(average[k], v, share) for k, v in initial.items()}
+        return average | {k: torch.lerp(average[k], v, share) for k, v in self.initial.items()}
 
     def averaged_network(self) -> StyleNetwork:
         """Return a new network with the weights that are saved, ready to run."""
@@ -325,7 +332,7 @@ class Trainer:
         """Write the checkpoint and the state to resume from. Raises OSError or ValueError."""
         folder, state = Path(self.config.output), self.state
         header = {
-            "styles": initialization.describe_styles(self.config),
+            "styles": self.styles,
             "training": asdict(self.config),
             "objective": asdict(self.objective.weights),
             "seed": self.config.seed,
