@@ -246,7 +246,8 @@ class StyleNetwork(
         def to_picture(x: Tensor, m: Tensor) -> Tensor:
             return rgb.finish(x, style_weight(m), styles, moments3)
 
-        apply = choose(self, *styled.first.shape[-2:], tiling.DECODED_PIXELS)
+        height, width = styled.first.shape[-2:]
+        apply = choose(self, height, width, tiling.DECODED_PIXELS)
         half, moments1 = apply(to_half, styled.first, styled.second, mask)
         moments2 = apply.moments(to_full, half, mask)
         logits, moments3 = apply(to_logits, half, mask)
