@@ -209,10 +209,10 @@ def test_panoramas_are_painted_small(paint, tmp_path: Path) -> None:
 def test_a_result_that_is_not_finite_names_the_checkpoint(
     paint, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    def overflow(self, content, *_):
-        return torch.full_like(content, torch.nan)
+    def overflow(self, encoded, *_):
+        return torch.full((1, 3, *encoded.mask.shape[-2:]), torch.nan)
 
-    monkeypatch.setattr(StyleNetwork, "forward", overflow)
+    monkeypatch.setattr(StyleNetwork, "decode", overflow)
     gradient(40, 32).save(tmp_path / "a.png")
     assert paint(tmp_path / "a.png", "-o", tmp_path / "o.png") == 2
     lines = capsys.readouterr().err.splitlines()
