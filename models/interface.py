@@ -11,7 +11,7 @@ EncodedT = TypeVar("EncodedT")
 
 
 class Inspection(NamedTuple):
-    """Everything that one pass computes, at the content's size and in [0, 1]."""
+    """The stylized picture, both branch images and the mask: the content's size, in [0, 1]."""
 
     stylized: Tensor  # (B, 3, H, W), the blended picture I
     foreground: Tensor  # (B, 3, H, W), the whole picture in the foreground's style, I1
@@ -20,39 +20,15 @@ class Inspection(NamedTuple):
 
 
 class Painter(Protocol[EncodedT]):
-    """A `StyleNetwork`, or a runtime that executes its graph. Arguments as for `StyleNetwork`.
+    """A `StyleNetwork`, or a runtime that executes its graph; arguments as for `StyleNetwork`.
 
-    For several alphas of one picture: `encode` once, then `decode` for each.
+    `encode` a picture once, then `decode` for each alpha.
     """
 
     at_once: int  # frames of a file to paint in one batch
 
     @property
     def device(self) -> torch.device: ...
-
-    def __call__(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None = None,
-        swap: bool = False,
-    ) -> Tensor: ...
-
-    def paint(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None = None,
-        swap: bool = False,
-    ) -> tuple[Tensor, Tensor]: ...
-
-    def inspect(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None = None,
-        swap: bool = False,
-    ) -> Inspection: ...
 
     def encode(self, content: Tensor, mask: Tensor | None = None) -> EncodedT: ...
 

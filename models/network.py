@@ -145,17 +145,6 @@ class StyleNetwork(
         """
         return self.decode(self.encode(content, mask, context, styles), alpha, swap)
 
-    def paint(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None = None,
-        swap: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the stylized picture and its mask, `(B, 1, H, W)`; arguments as for `forward`."""
-        encoded = self.encode(content, mask)
-        return self.decode(encoded, alpha, swap), encoded.mask
-
     def inspect(
         self,
         content: Tensor,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -26,6 +27,12 @@ def mix(alpha: float) -> tuple[Tensor, Tensor]:
     return (1 - alpha) * RED + alpha * BLUE, (1 - alpha) * BLUE + alpha * RED
 
 
+class FlatEncoded(NamedTuple):
+    photo: Tensor
+    mask: Tensor  # predicted or given
+    given: bool
+
+
 class FlatNetwork:
     """Colors the person and the rest; predicts the upper half of the person as its mask.
 
@@ -35,17 +42,28 @@ class FlatNetwork:
 
     device = torch.device("cpu")
 
-    def inspect(self, photo: Tensor, alpha: float, mask: Tensor | None = None) -> Inspection:
-        foreground, background = (fill(photo, color) for color in mix(alpha))
-        stylized, predicted = background.clone(), torch.zeros_like(photo[:, :1])
-        stylized[PERSON] = foreground[PERSON]
+    def encode(self, photo: Tensor, mask: Tensor | None = None) -> FlatEncoded:
+        predicted = torch.zeros_like(photo[:, :1])
         predicted[TOP] = 1
-        if mask is not None:
+        return FlatEncoded(photo, predicted if mask is None else mask, mask is not None)
+
+    def decode_all(self, encoded: FlatEncoded, alpha: float) -> Inspection:
+        photo = encoded.photo
+        foreground, background = (fill(photo, color) for color in mix(alpha))
+        stylized = background.clone()
+        stylized[PERSON] = foreground[PERSON]
+        if encoded.given:
             stylized = fill(photo, (RED + BLUE) / 2)
-        return Inspection(stylized, foreground, background, predicted if mask is None else mask)
+        return Inspection(stylized, foreground, background, encoded.mask)
+
+    def decode(self, encoded: FlatEncoded, alpha: float) -> Tensor:
+        return self.decode_all(encoded, alpha).stylized
+
+    def inspect(self, photo: Tensor, alpha: float, mask: Tensor | None = None) -> Inspection:
+        return self.decode_all(self.encode(photo, mask), alpha)
 
     def __call__(self, photo: Tensor, alpha: float, mask: Tensor | None = None) -> Tensor:
-        return self.inspect(photo, alpha, mask).stylized
+        return self.decode(self.encode(photo, mask), alpha)
 
 
 class PixelFeatures:

@@ -309,8 +309,9 @@ def test_conditioning_cost_by_hand(flat, photo_folder, tmp_path: Path, monkeypat
     """The objective is the amount of red: 0.5 of our network, 0.2 of the fixed one."""
 
     class Fixed(FlatNetwork):
-        def inspect(self, photo, alpha, mask=None):
-            return super().inspect(photo, alpha, mask)._replace(stylized=fill(photo, 0.2 * RED))
+        def decode_all(self, encoded, alpha):
+            view = super().decode_all(encoded, alpha)
+            return view._replace(stylized=fill(encoded.photo, 0.2 * RED))
 
     training = flat.header["training"] | {"alpha_low": 1.0, "alpha_high": 1.0}
     header = flat.header | {"training": training}

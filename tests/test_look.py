@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from PIL import Image
 
 from duostyle.cli import evaluate
 from duostyle.evaluation import blind, look
-from duostyle.models import Inspection
 
 
 def grey(value: float, height: int = 64, width: int = 96) -> torch.Tensor:
@@ -58,13 +58,15 @@ class KnownNetwork:
 
     device = torch.device("cpu")
 
-    def inspect(self, photo: torch.Tensor, alpha: float) -> Inspection:
+    def encode(self, photo: torch.Tensor) -> SimpleNamespace:
         mask = torch.zeros_like(photo[:, :1])
         mask[..., photo.shape[-1] // 2 :] = 1
-        return Inspection(photo, photo, photo, mask)
+        return SimpleNamespace(photo=photo, mask=mask)
 
-    def __call__(self, photo: torch.Tensor, alpha: float) -> torch.Tensor:
-        return torch.full_like(photo, {0.5: 1.0, 1.0: 0.0}[alpha])
+    def decode(self, encoded: SimpleNamespace, alpha: float) -> torch.Tensor:
+        if alpha == 0:
+            return encoded.photo
+        return torch.full_like(encoded.photo, {0.5: 1.0, 1.0: 0.0}[alpha])
 
 
 def test_measured_network_by_hand() -> None:

@@ -149,7 +149,7 @@ def measure(
     methods = {
         "ours": Method(
             lambda photo: pair.network(photo, 0.0),
-            lambda photo: (pair.network.inspect(photo, 0.0).mask > 0.5).float(),
+            lambda photo: (pair.network.encode(photo).mask > 0.5).float(),
         ),
         "baseline": Method(
             lambda photo: baseline.stylize(photo, pair.classes),

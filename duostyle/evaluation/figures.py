@@ -124,14 +124,15 @@ def blend(network: StyleNetwork, photo: Tensor) -> list[list[Cell]]:
 
     `photo`: `(1, 3, H, W)` in [0, 1].
     """
-    view = network.inspect(photo, 0.0)
+    encoded = network.encode(photo)
+    view = network.decode_all(encoded, 0.0)
     above = [
         ("photograph", tensor_to_pil(photo[0])),
         ("branch 1, alpha 0", tensor_to_pil(view.foreground[0])),
         ("branch 2, alpha 0", tensor_to_pil(view.background[0])),
         ("predicted mask", tensor_to_pil(view.mask[0])),
     ]
-    strip = [(f"alpha {a:g}", tensor_to_pil(network(photo, a)[0])) for a in BLEND_ALPHAS]
+    strip = [(f"alpha {a:g}", tensor_to_pil(network.decode(encoded, a)[0])) for a in BLEND_ALPHAS]
     half = len(BLEND_ALPHAS) // 2
     return [above, strip[:half], strip[half:]]
 
@@ -150,10 +151,10 @@ def samples(
         for name, path in zip(names, styles, strict=True)
     ]
     for photo in photos:
-        view = network.inspect(photo, SAMPLE_ALPHAS[0])
-        mask = tensor_to_pil(view.mask[0])
+        encoded = network.encode(photo)
+        mask = tensor_to_pil(encoded.mask[0])
         cells = [("photograph", tensor_to_pil(photo[0])), ("predicted mask", mask)]
         for alpha in SAMPLE_ALPHAS:
-            stylized = network(photo, alpha) if alpha else view.stylized
+            stylized = network.decode(encoded, alpha)
             cells.append((f"alpha {alpha:g}", tensor_to_pil(stylized[0])))
         yield cells

@@ -162,12 +162,12 @@ def measure_network(network: StyleNetwork, photos: Iterable[Tensor], name: str =
     rows = []
     for photo in progress(photos, name=name, unit="photo"):
         photo = photo.to(network.device)
-        view = network.inspect(photo, 0.0)
-        half, whole = network(photo, 0.5), network(photo, 1.0)
-        row = lightness_row(photo, view.stylized)
-        row["alpha_0_to_half"] = color_difference(view.stylized, half)
+        encoded = network.encode(photo)
+        stylized, half, whole = (network.decode(encoded, alpha) for alpha in (0.0, 0.5, 1.0))
+        row = lightness_row(photo, stylized)
+        row["alpha_0_to_half"] = color_difference(stylized, half)
         row["alpha_half_to_1"] = color_difference(half, whole)
-        between = region_difference(view.stylized, view.mask)
+        between = region_difference(stylized, encoded.mask)
         rows.append(row if between is None else row | {"between_regions": between})
     return rows
 

@@ -121,13 +121,13 @@ def measure(pair: EvaluatedPair, entries: Sequence[Entry]) -> RegionReport:
         photo, mask, known = (x.to(pair.device) for x in read_labelled(entry, pair.classes))
         if mask.mean() < MASK_SHARE:
             continue
-        view = pair.network.inspect(photo, 0.0)
-        report.ious.append(iou(view.mask, mask, known))
-        report.boundaries.append(boundary_f(view.mask * known, mask * known))
+        encoded = pair.network.encode(photo)
+        report.ious.append(iou(encoded.mask, mask, known))
+        report.boundaries.append(boundary_f(encoded.mask * known, mask * known))
         if not has_both_regions(mask):
             continue
         for alpha in ALPHAS:
-            stylized = pair.network(photo, alpha) if alpha else view.stylized
+            stylized = pair.network.decode(encoded, alpha)
             foreground, background = region_grams(pair.vgg, stylized, mask, known - mask)
             f1, f2 = (relative_distance(foreground, target, scale) for target in targets)
             b1, b2 = (relative_distance(background, target, scale) for target in targets)

@@ -148,7 +148,7 @@ def composite_by_predicted_mask(
 
     def stylize(photo: Tensor) -> Tensor:
         photo = photo.to(network.device)
-        mask = network.inspect(photo, 0.0).mask
+        mask = network.encode(photo).mask
         return composite_of_styles(photo, foreground, background, mask).cpu()
 
     return stylize

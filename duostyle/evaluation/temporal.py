@@ -139,9 +139,9 @@ def by_network(network: StyleNetwork, steady: float = 0.0) -> Callable[[], Styli
         temporal_filter: TemporalFilter[str] = TemporalFilter(steady)
 
         def stylize(frame: Tensor) -> StylizedFrame:
-            view = network.inspect(frame, 0.0)._asdict()
-            kept = {name: view[name] for name in StylizedFrame._fields}
-            return StylizedFrame(**temporal_filter(frame, kept))
+            encoded = network.encode(frame)
+            results = {"stylized": network.decode(encoded, 0.0), "mask": encoded.mask}
+            return StylizedFrame(**temporal_filter(frame, results))
 
         return stylize
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from duostyle.models import Painter, StyleNetwork
+from duostyle.models import StyleNetwork
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -55,12 +55,18 @@ class Ports:
         return list(given[: len(self.inputs())])
 
     def run(
-        self, painter: Painter, content: Tensor, alpha: Tensor | float, mask: Tensor | None = None
+        self,
+        network: StyleNetwork,
+        content: Tensor,
+        alpha: Tensor | float,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return the outputs in order. Arguments as for the painter's `paint`."""
-        stylized, mask = painter.paint(content, alpha, mask if self.takes_mask else None, self.swap)
-        named = {"stylized": stylized, "mask": mask}
-        return tuple(named[name] for name in self.outputs())
+        """Return the outputs in order. Arguments as for `StyleNetwork.forward`."""
+        encoded = network.encode(content, mask if self.takes_mask else None)
+        if self.mask_alone:
+            return (encoded.mask,)
+        stylized = network.decode(encoded, alpha, self.swap)
+        return (stylized, encoded.mask) if self.gives_mask else (stylized,)
 
 
 class Graph(nn.Module):

@@ -159,25 +159,31 @@ class GraphEngine:
         self.files: dict[str, Path] = {}  # the graphs' files by name
         self.scratch = tempfile.TemporaryDirectory(prefix="duostyle-")
 
-    def __call__(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None = None,
-        swap: bool = False,
-    ) -> Tensor:
-        """Return what `StyleNetwork.forward` returns."""
-        return self.paint(content, alpha, mask, swap)[0]
-
-    def paint(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None = None,
-        swap: bool = False,
-    ) -> tuple[Tensor, Tensor]:
-        """Return what `StyleNetwork.paint` returns."""
+    def encode(self, content: Tensor, mask: Tensor | None = None) -> GraphInputs:
+        """Check and keep the inputs: a graph computes everything again for every alpha."""
         check_content(content, mask)
+        return GraphInputs(content, mask)
+
+    def decode(self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False) -> Tensor:
+        """Return what `StyleNetwork.decode` returns, in a whole pass."""
+        return self._stylize(encoded, alpha, swap)[0]
+
+    def decode_all(
+        self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False
+    ) -> Inspection:
+        """Return what `StyleNetwork.decode_all` returns, in three passes."""
+        stylized, mask = self._stylize(encoded, alpha, swap)
+        ones = torch.ones_like(mask)
+        foreground, background = (
+            self.decode(encoded._replace(mask=part), alpha, swap) for part in (ones, 1 - ones)
+        )
+        return Inspection(stylized, foreground, background, mask)
+
+    def _stylize(
+        self, encoded: GraphInputs, alpha: Tensor | float, swap: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Run the graph; return the stylized picture and the mask, given or learned."""
+        content, mask = encoded
         check_alpha(alpha, content.shape[0])
         inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
         inputs += [] if mask is None else [mask]
@@ -186,33 +192,6 @@ class GraphEngine:
         run = self._run(Ports(mask is not None, mask is None, swap), (height, width))
         stylized, *learned = map(torch.from_numpy, run(arrays))
         return stylized, learned[0] if mask is None else mask
-
-    def inspect(
-        self,
-        content: Tensor,
-        alpha: Tensor | float,
-        mask: Tensor | None = None,
-        swap: bool = False,
-    ) -> Inspection:
-        """Return what `StyleNetwork.inspect` returns, in three passes."""
-        stylized, mask = self.paint(content, alpha, mask, swap)
-        ones = torch.ones_like(mask)
-        foreground, background = (self(content, alpha, part, swap) for part in (ones, 1 - ones))
-        return Inspection(stylized, foreground, background, mask)
-
-    def encode(self, content: Tensor, mask: Tensor | None = None) -> GraphInputs:
-        """Keep the inputs: a graph computes everything again for every alpha."""
-        return GraphInputs(content, mask)
-
-    def decode(self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False) -> Tensor:
-        """Stylize, in a whole pass."""
-        return self(encoded.content, alpha, encoded.mask, swap)
-
-    def decode_all(
-        self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False
-    ) -> Inspection:
-        """Return what `inspect` returns, in three passes."""
-        return self.inspect(encoded.content, alpha, encoded.mask, swap)
 
     def _run(self, ports: Ports, size: tuple[int, int]) -> Run:
         graph = self._graph(ports, None if self.any_size else size)

@@ -49,9 +49,9 @@ def last_logits(network: StyleNetwork, photo: Tensor) -> tuple[Tensor, Tensor]:
 
     `photo`: `(1, 3, H, W)` in [0, 1]. Every STEPth pixel is returned.
     """
-    painted, mask = network.paint(photo, 0.0)
-    shift = network.to_rgb.style.mixed(mask)[1]
-    values = torch.logit(painted.clamp(1e-4, 1 - 1e-4))
+    encoded = network.encode(photo)
+    shift = network.to_rgb.style.mixed(encoded.mask)[1]
+    values = torch.logit(network.decode(encoded, 0.0).clamp(1e-4, 1 - 1e-4))
     return values[0].flatten(1)[:, ::STEP], shift[0].flatten(1)[:, ::STEP]
 
 

@@ -84,8 +84,9 @@ def contact_grid(network: StyleNetwork, photos: Tensor) -> Tensor:
     """
     cells = []
     for photo in photos.split(1):
-        view = network.inspect(photo, 0.0)
-        blended = [network(photo, alpha) for alpha in ALPHAS]
+        encoded = network.encode(photo)
+        view = network.decode_all(encoded, 0.0)
+        blended = [network.decode(encoded, alpha) for alpha in ALPHAS]
         mask = view.mask.expand(-1, 3, -1, -1)
         cells += [photo, mask, view.foreground, view.background, *blended]
     return make_grid(torch.cat(cells).cpu(), nrow=4 + len(ALPHAS), padding=2)
