@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from duostyle.io.images import PictureError, save_image, short_side
 from duostyle.io.opening import open_picture
 from duostyle.io.profiles import to_srgb
+from duostyle.progress import progress
 
 SHORT_SIDE = 512  # pixels; larger photographs are reduced
 
@@ -28,7 +28,7 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     kept, bad = 0, 0
-    progress = tqdm(total=count, desc=f"photographs from {name}", unit="photo", disable=None)
+    bar = progress(name=f"photographs from {name}", unit="photo", total=count)
     for raw in _stream_images(name, seed):
         target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
         if not target.exists():
@@ -39,10 +39,10 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
                 continue
             save_image(target, photo, quality=95)
         kept += 1
-        progress.update()
+        bar.update()
         if kept == count:
             break
-    progress.close()
+    bar.close()
     if bad:
         print(f"{name}: {bad} corrupt photographs skipped", file=sys.stderr)
     done.touch()

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.io.images import PictureError, long_side, read_picture, resize, save_image
 from duostyle.io.opening import open_picture
+from duostyle.progress import progress
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
@@ -134,7 +134,7 @@ def make_labels(files: Iterable[tuple[Path, Path]], model: str, device: str = "c
     """
     missing = [(photo, label) for photo, label in files if not label.exists()]
     segmenter, made = None, 0
-    for photo, label in tqdm(missing, desc="labels", unit="photo", disable=None):
+    for photo, label in progress(missing, name="labels", unit="photo", announce=bool(missing)):
         try:
             picture = read_picture(photo)
         except PictureError:

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from tqdm import tqdm
 
 from duostyle.data.masks import IGNORE, foreground_mask, read_labels
 from duostyle.io.images import PictureError, list_pictures, read_picture
+from duostyle.progress import progress
 
 ROTATED_MARGIN = 0.05  # by which the log aspect ratios have to differ: 5 %
 MAX_TRIES = 100  # unusable photographs in a row
@@ -122,7 +122,7 @@ class PhotoDataset(Dataset[Sample]):
         """Return the photographs with foreground and those without."""
         full: list[Entry] = []
         empty: list[Entry] = []
-        for entry in tqdm(entries, desc="labels read", unit="photo", disable=None, leave=False):
+        for entry in progress(entries, name="labels read", unit="photo", announce=False):
             try:
                 labels = read_labels(entry.label)
                 (full if foreground_mask(labels, self.classes).any() else empty).append(entry)

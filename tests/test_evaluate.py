@@ -24,10 +24,10 @@ from duostyle.evaluation.metrics import (
 )
 from duostyle.evaluation.objective import iterations_needed
 from duostyle.evaluation.pair import EvaluatedPair
-from duostyle.evaluation.progress import progress
 from duostyle.evaluation.regions import RegionReport, table
 from duostyle.io.images import read_picture
 from duostyle.losses import PerceptualNetwork
+from duostyle.progress import progress
 from tests.flat import BLUE, RED, FlatNetwork, fill, flat_pair, mix
 
 

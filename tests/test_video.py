@@ -29,12 +29,12 @@ from duostyle.inference import (
     stylize_image,
     stylize_video,
 )
-from duostyle.inference.progress import Progress
 from duostyle.io import video as video_files
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
 from duostyle.io.video_writer import is_numbered
 from duostyle.models import StyleNetwork
+from duostyle.progress import progress
 from tests.conftest import ROOT
 
 PAINT = [sys.executable, "-m", "duostyle", "paint"]
@@ -890,11 +890,11 @@ def test_a_folder_that_was_interrupted_goes_on(
 
 
 def test_time_left_is_counted_from_the_first_frame(monkeypatch, capsys) -> None:
-    now = [0.0]
-    monkeypatch.setattr("duostyle.inference.progress.time.monotonic", lambda: now[0])
-    progress = Progress("in.mp4", 100)
-    for seconds, frames in ((1000.0, 1), (1005.0, 10), (1011.0, 12)):
+    now = [1000.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    bar = progress(name="in.mp4", unit="frame", total=100, initial=1, announce=False)
+    for seconds, frames in ((1005.0, 10), (1011.0, 12)):
         now[0] = seconds
-        progress.update(frames)
-    progress.close()
-    assert "in.mp4: 23/100 frames, 2.0 frames/s, 38 s left" in capsys.readouterr().err
+        bar.update(frames)
+    assert capsys.readouterr().err == "in.mp4: 23/100 frames,  2.00frame/s, 00:38 left\n"
+    bar.close()

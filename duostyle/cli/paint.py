@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,6 +51,7 @@ from duostyle.models import (
     resolve,
     shipped_checkpoints,
 )
+from duostyle.progress import progress
 from duostyle.signals import exit_code, restore_interrupt_handler
 
 T = TypeVar("T")
@@ -250,9 +251,10 @@ def _paint_files(
 ) -> int:
     """Stylize every file of a plan; returns the exit code."""
     failed = False
-    hide_bar = len(plan) == 1 or all(map(is_video, plan))  # videos have a bar of their own
-    bar = tqdm(plan.items(), unit="file", disable=True if hide_bar else None)
-    for file, outputs in bar:
+    files: Iterable[tuple[Path, Outputs]] = plan.items()
+    if len(plan) > 1 and not all(map(is_video, plan)):  # videos have a bar of their own
+        files = progress(files, name="files", unit="file", announce=False)
+    for file, outputs in files:
         try:
             if is_video(file):
                 number = _paint_video(network, file, outputs, args, options, len(inputs) > 1)
@@ -265,15 +267,12 @@ def _paint_files(
                 for path in paint_picture(network, file, outputs, mask, options):
                     _say(f"wrote {path}")
         except KeyboardInterrupt as stop:
-            bar.clear()
             _say(f"stopped; {file} is not finished")
             return exit_code(stop)
         except NotFinite as error:
-            bar.clear()
             _say(f"duostyle paint: {args.checkpoint}: {error}")
             return 2
         except FILE_ERRORS as error:
-            bar.clear()
             _say(f"duostyle paint: {_one_line(file, error)}")
             failed = True
     return 2 if failed else 0

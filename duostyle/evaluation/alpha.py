@@ -14,8 +14,8 @@ from duostyle.evaluation.pair import (
     objective_terms,
     read_scaled,
 )
-from duostyle.evaluation.progress import progress
 from duostyle.models import CheckpointError
+from duostyle.progress import progress
 
 NAME = "alpha"
 HELP = "one network for every alpha against networks trained for a single alpha"

@@ -27,10 +27,10 @@ from duostyle.evaluation.options import (
     add_segmenter,
 )
 from duostyle.evaluation.pair import EvaluatedPair, choose, read_labelled
-from duostyle.evaluation.progress import progress
 from duostyle.evaluation.single_style import Baseline
 from duostyle.losses import content_distance
 from duostyle.losses.vgg_weights import read_weights, vgg16_weights
+from duostyle.progress import progress
 
 NAME = "baseline"
 HELP = "the pair against segmentation, two single-style networks and a composite"

@@ -11,9 +11,9 @@ from PIL import Image
 
 from duostyle.evaluation.look import find_results
 from duostyle.evaluation.options import Results
-from duostyle.evaluation.progress import progress
 from duostyle.io.images import PictureError, list_pictures, read_picture, tensor_to_pil, whole_file
 from duostyle.io.sheet import contact_sheet
+from duostyle.progress import progress
 
 NAME = "blind"
 HELP = "sheets for a blind comparison of two folders of results"

@@ -12,10 +12,10 @@ from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.metrics import composite
 from duostyle.evaluation.options import Results, add_labelled_photos, add_pair, positive_int
 from duostyle.evaluation.pair import EvaluatedPair, read_labelled
-from duostyle.evaluation.progress import progress
 from duostyle.io.images import PictureError, read_picture, save_image, tensor_to_pil
 from duostyle.io.sheet import Cell, contact_sheet
 from duostyle.models import StyleNetwork, load_pair
+from duostyle.progress import progress
 
 NAME = "figures"
 HELP = "contact sheets that explain a pair"

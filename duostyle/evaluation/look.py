@@ -17,10 +17,10 @@ from duostyle.evaluation.options import (
     add_checkpoints,
     add_device,
     add_size,
+    add_styles,
     positive_int,
 )
 from duostyle.evaluation.pair import STYLES, find_style
-from duostyle.evaluation.progress import progress
 from duostyle.evaluation.single_style import composite_by_predicted_mask, load_single_style
 from duostyle.io.images import (
     PictureError,
@@ -31,6 +31,7 @@ from duostyle.io.images import (
     resize,
 )
 from duostyle.models import StyleNetwork, load_pair, pick_device, read_header
+from duostyle.progress import progress
 
 NAME = "look"
 HELP = "lightness and color statistics: painting or photo filter"
@@ -54,13 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `run`."""
     parser.add_argument("photos", type=Path, metavar="FOLDER", help="photographs")
     add_checkpoints(parser)
-    parser.add_argument(
-        "--styles",
-        type=Path,
-        nargs=2,
-        metavar=("FOREGROUND", "BACKGROUND"),
-        help="the style images (default: those of the shipped pairs)",
-    )
+    add_styles(parser)
     parser.add_argument(
         "--pictures",
         nargs="*",

@@ -29,10 +29,10 @@ from duostyle.evaluation.pair import (
     objective_terms,
     read_scaled,
 )
-from duostyle.evaluation.progress import progress
 from duostyle.io.images import sha256, whole_file
 from duostyle.losses.solver import SOLVER_VERSION, Solution, solve, white_noise
 from duostyle.models import PRECISIONS
+from duostyle.progress import progress
 
 NAME = "objective"
 HELP = "solver iterations needed to reach the objective of one forward pass"

@@ -18,6 +18,15 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
         default=shipped[0] if shipped else None,
         help="checkpoint file or name of a shipped pair (default: the first shipped pair)",
     )
+    add_styles(parser)
+    parser.add_argument(
+        "--vgg-weights", type=Path, help="VGG weights, a safetensors file (default: downloaded)"
+    )
+    add_device(parser)
+
+
+def add_styles(parser: argparse.ArgumentParser) -> None:
+    """Add `--styles`, the two style images."""
     parser.add_argument(
         "--styles",
         type=Path,
@@ -25,10 +34,6 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
         metavar=("FOREGROUND", "BACKGROUND"),
         help="the style images (default: those of a shipped pair)",
     )
-    parser.add_argument(
-        "--vgg-weights", type=Path, help="VGG weights, a safetensors file (default: downloaded)"
-    )
-    add_device(parser)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

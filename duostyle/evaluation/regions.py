@@ -27,7 +27,7 @@ from duostyle.evaluation.pair import (
     has_both_regions,
     read_labelled,
 )
-from duostyle.evaluation.progress import progress
+from duostyle.progress import progress
 
 NAME = "regions"
 HELP = "style of each region by alpha, quality of the mask, visibility of the seam"

@@ -16,7 +16,6 @@ from duostyle.evaluation.options import (
     add_size,
 )
 from duostyle.evaluation.pair import EvaluatedPair
-from duostyle.evaluation.progress import progress
 from duostyle.io.images import (
     PictureError,
     long_side,
@@ -28,13 +27,15 @@ from duostyle.io.images import (
 )
 from duostyle.losses import Objective, ObjectiveWeights
 from duostyle.losses.solver import Solution, reference_weights, solve
+from duostyle.models import check_alpha
+from duostyle.progress import progress
 
 NAME = "solve"
 HELP = "stylize photographs by the optimization method"
 REFERENCE_SIZE = 512  # short side of the style images in the reference setting, pixels
 SMALLEST = 32  # pixels; deeper layers of VGG cannot pad smaller pictures
 
-MaskSource = Callable[[Tensor], Tensor]  # (1, 3, H, W) in [0, 1] to the mask (1, 1, H, W)
+MaskFunction = Callable[[Tensor], Tensor]  # (1, 3, H, W) in [0, 1] to the mask (1, 1, H, W)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Results:
     """Write the pictures and return the terms of the objective that were reached."""
-    if not 0 <= args.alpha <= 1:
-        raise ValueError(f"alpha must lie in [0, 1], not {args.alpha:g}")
+    check_alpha(args.alpha)
     files = plan_files(args.photos, args.output, args.force)
     pair = EvaluatedPair.from_arguments(args, vgg_depth=19 if args.setting == "reference" else 16)
     setting = choose_setting(pair, args.setting)
@@ -102,7 +102,7 @@ def choose_setting(pair: EvaluatedPair, name: str) -> Setting:
     return Setting(pair.styles(REFERENCE_SIZE), (person,), reference_weights)
 
 
-def mask_source(file: Path | None, segmenter: str, classes: Sequence[int]) -> MaskSource:
+def mask_source(file: Path | None, segmenter: str, classes: Sequence[int]) -> MaskFunction:
     """Take masks from an image file, or else from a segmentation network.
 
     `segmenter`: as for `load_segmenter`; `classes`: VOC classes that are foreground. Raises
@@ -117,7 +117,7 @@ def mask_source(file: Path | None, segmenter: str, classes: Sequence[int]) -> Ma
 def stylize(
     pair: EvaluatedPair,
     setting: Setting,
-    mask_of: MaskSource,
+    mask_of: MaskFunction,
     photo: Path,
     alpha: float,
     size: int,

@@ -32,8 +32,8 @@ from duostyle.evaluation.options import (
     picture_size,
     positive_int,
 )
-from duostyle.evaluation.progress import progress
 from duostyle.models import PRECISIONS, load_pair, pick_device, pick_precision
+from duostyle.progress import progress
 
 NAME = "speed"
 HELP = "latency, frames per second and memory of every backend, and of the baseline"

@@ -22,7 +22,6 @@ from duostyle.evaluation.options import (
     positive_int,
 )
 from duostyle.evaluation.pair import EvaluatedPair
-from duostyle.evaluation.progress import progress
 from duostyle.evaluation.single_style import Baseline
 from duostyle.evaluation.warp import FlowWarp
 from duostyle.inference.temporal_filter import TemporalFilter
@@ -38,6 +37,7 @@ from duostyle.io.images import (
 from duostyle.io.pixels import frames_to_tensor
 from duostyle.io.video import Frame, VideoReader
 from duostyle.models import StyleNetwork, load_pair
+from duostyle.progress import progress
 
 NAME = "temporal"
 HELP = "temporal consistency of stylized clips"

@@ -12,11 +12,11 @@ import av
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from duostyle.inference.alpha import Alpha, AlphaCurve
 from duostyle.inference.masks import MaskSource, video_masks
 from duostyle.inference.options import DEFAULTS, StylizeKeywords, StylizeOptions
-from duostyle.inference.progress import Progress
 from duostyle.inference.render import Output, Renderer, Result
 from duostyle.io.images import PictureError
 from duostyle.io.pipeline import BackgroundWriter, Prefetcher
@@ -24,6 +24,7 @@ from duostyle.io.pixels import frames_to_tensor, tensor_to_frames
 from duostyle.io.video import Frame, VideoReader
 from duostyle.io.video_writer import Encoding, FrameWriter, open_writer
 from duostyle.models import Painter
+from duostyle.progress import progress
 from duostyle.signals import StopSignal
 
 Item: TypeAlias = Frame | av.Packet
@@ -178,18 +179,28 @@ def _run(
         lambda work: _write(writers, *work)
     )
     prefetcher = Prefetcher[Item](reader)
-    progress = Progress(reader.path.name, reader.frame_count)
+    bar: tqdm[object] | None = None  # starts with the first frame, after any setup
     try:
         for items in _batches(prefetcher, batch):
             frames = [item for item in items if isinstance(item, Frame)]
             background.put((items, renderer(frames)))
             stop.begun |= bool(frames)
             report.frames += len(frames)
-            progress.update(len(frames))
+            if bar is None:
+                bar = progress(
+                    name=reader.path.name,
+                    unit="frame",
+                    total=reader.frame_count,
+                    initial=len(frames),
+                    announce=False,
+                )
+            else:
+                bar.update(len(frames))
             if stop.number:
                 break
     finally:
-        progress.close()
+        if bar is not None:
+            bar.close()
         prefetcher.close()
         background.close()
     report.stopped = stop.number

@@ -15,11 +15,11 @@ from statistics import fmean, median
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from duostyle.files import printable
 from duostyle.io.images import PictureError, list_pictures, long_side, read_picture, resize, sha256
 from duostyle.models import CheckpointError, StyleNetwork, load_pair, read_header, save_checkpoint
+from duostyle.progress import progress
 
 LONG_SIDE = 384  # of the photographs, pixels
 STEP = 37  # every 37th pixel of a photograph is used, about 3,000
@@ -131,7 +131,7 @@ def match_contrast(checkpoint: Path, styles: Sequence[Path], photos: Path, count
     low, high = (fmean(bound) for bound in zip(*ranges, strict=True))
     painted = []
     chosen = files[:: max(len(files) // count, 1)][:count]
-    for file in tqdm(chosen, desc="photographs", unit="photo", disable=None):
+    for file in progress(chosen, name="photographs", unit="photo", announce=False):
         photo = read_picture(file).pixels[None]
         photo = resize(photo, long_side((photo.shape[-2], photo.shape[-1]), LONG_SIDE))
         painted.append(last_logits(network, photo))

@@ -21,7 +21,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from duostyle.files import printable
 from duostyle.io.images import PictureError, list_pictures, read_picture, resize, sha256
@@ -33,6 +32,7 @@ from duostyle.models import (
     load_checkpoint,
     save_checkpoint,
 )
+from duostyle.progress import progress
 from duostyle.training.initialization import copy_mask_branch
 
 PREDICTOR_SIDE = 256  # of the predictor's input, pixels
@@ -223,7 +223,7 @@ def convert(
     network = StyleNetwork(replace(SIZES[size], styles=len(files)))
     vectors = [
         predict(predictor, read_picture(file).pixels[None])
-        for file in tqdm(files, desc="styles", unit="image", disable=None)
+        for file in progress(files, name="styles", unit="image", announce=False)
     ]
     copy_transformer(network, published, vectors)
     if mask_from is not None:
