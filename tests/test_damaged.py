@@ -221,7 +221,8 @@ def graphs(tmp_path: Path, network, monkeypatch):
     content = torch.rand(1, 3, 16, 16)
 
     def paint() -> None:
-        assert torch.equal(GraphEngine(network, "onnx", "fp32", folder)(content, 0.0), content)
+        painter = GraphEngine(network, "onnx", "fp32", folder)
+        assert torch.equal(painter.decode(painter.encode(content), 0.0), content)
 
     return folder, made, paint
 
