@@ -486,6 +486,19 @@ def test_distillation_comes_first_and_then_the_objective(command, tmp_path: Path
     assert torch.equal(*stems)
 
 
+def test_a_network_learns_temporal_consistency_from_itself(command, tmp_path: Path, capsys) -> None:
+    assert train.main(command("teacher", steps=1)) == 0
+    teacher = tmp_path / "teacher" / "model.safetensors"
+    options = {"init": teacher, "teacher": teacher, "teacher_share": 1, "mask_weight": 0}
+    for name, weight in (("steady", 100), ("alone", 0)):
+        capsys.readouterr()
+        argv = command(name, steps=2, log_steps=1, temporal_weight=weight, **options)
+        assert train.main(argv) == 0
+        lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("step ")]
+        assert len(lines) == 2 and all("distillation" in x for x in lines)
+        assert all(("temporal" in x) == bool(weight) and "style" not in x for x in lines)
+
+
 def test_a_teacher_of_other_paintings_is_refused(command, tmp_path: Path, capsys) -> None:
     assert train.main(command("teacher", steps=1)) == 0
     teacher = tmp_path / "teacher" / "model.safetensors"

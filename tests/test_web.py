@@ -247,7 +247,7 @@ def test_camera_is_painted_live_and_recorded(browser, address, tmp_path) -> None
         first = shown(page)
         page.click("#record")
         recorded, moved = painted(page), 0.0
-        while moved < 1 / 255:  # the camera's square goes round: any frame may show it where it began
+        while moved < 1 / 255:  # its square goes round: it may be where it began
             assert painted(page) < recorded + 200, moved
             wait_painted(page, painted(page) + 1)
             moved = np.abs(shown(page) - first).mean()

@@ -1,4 +1,4 @@
-"""The training step: four modes, gradients, optimizers, and the checkpoint."""
+"""The training step: three modes, gradients, optimizers, and the checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -192,7 +192,7 @@ class Trainer:
         if bad:
             raise Diverged(f"step {self.step + 1}: {', '.join(bad)} not finite")
 
-    # The four modes: mask pre-training, distillation, objective, temporal consistency
+    # The three modes: mask pre-training, distillation, objective
 
     def _terms(self, batch: Sample) -> Terms:
         """Return the weighted terms of a batch in the mode of the present step."""
@@ -204,10 +204,8 @@ class Trainer:
             return self._mask_pretraining(batch)
         batch = self._thin_photos(batch)
         if self.teacher is not None and self.step < config.teacher_share * config.steps:
-            return self._distillation(batch, self.teacher)
-        if config.temporal_weight:
-            return self._temporal_consistency(batch)
-        return self._objective(batch)
+            return self._stylization(batch, self.teacher)
+        return self._stylization(batch, None)
 
     def _mask_pretraining(self, batch: Sample) -> Terms:
         """Train the mask branch alone, on every photograph of the batch."""
@@ -215,42 +213,30 @@ class Trainer:
             _, logits = self.model(None, batch.alpha, batch.crop_mask, batch.photo)
         return self._mask_terms(logits, batch)
 
-    def _distillation(self, batch: Sample, teacher: StyleNetwork) -> Terms:
-        """Train the painter on the teacher's output."""
-        styles, crop = self._draw_styles(batch), _channels_last(batch.crop)
-        with self._autocast():
-            stylized, logits = self._forward(batch, crop, batch.crop_mask, batch.alpha, styles)
-            with torch.no_grad():
-                target = teacher(
-                    crop,
-                    batch.alpha,
-                    batch.crop_mask,
-                    context=self.config.context,
-                    styles=styles,
-                )
-            terms = self.objective.distillation_term(stylized, target)
-        return terms | self._mask_terms(logits, batch)
+    def _stylization(self, batch: Sample, teacher: StyleNetwork | None) -> Terms:
+        """Train on a teacher's output or, without one, on the objective.
 
-    def _objective(self, batch: Sample) -> Terms:
-        """Train the painter on the objective."""
-        styles, crop = self._draw_styles(batch), _channels_last(batch.crop)
-        with self._autocast():
-            stylized, logits = self._forward(batch, crop, batch.crop_mask, batch.alpha, styles)
-            terms = self._objective_terms(batch, stylized, styles)
-        return terms | self._mask_terms(logits, batch)
-
-    def _temporal_consistency(self, batch: Sample) -> Terms:
-        """Train the painter on the objective, and on the same output for a warped crop."""
+        With temporal consistency also on the same output for a warped copy of each crop.
+        """
         styles, count = self._draw_styles(batch), len(batch.crop)
-        warps = draw_warps(batch.seed.tolist(), batch.crop.shape[-1], self.device)
-        crops, masks, alphas = add_warped(batch.crop, batch.crop_mask, batch.alpha, warps)
-        both = None if styles is None else torch.cat([styles, styles])
+        crops, masks, alphas, crop_styles = batch.crop, batch.crop_mask, batch.alpha, styles
+        warps = None
+        if self.config.temporal_weight:
+            warps = draw_warps(batch.seed.tolist(), batch.crop.shape[-1], self.device)
+            crops, masks, alphas = add_warped(crops, masks, alphas, warps)
+            crop_styles = None if styles is None else torch.cat([styles, styles])
         with self._autocast():
-            outputs, logits = self._forward(batch, _channels_last(crops), masks, alphas, both)
-            stylized, stylized_warped = outputs[:count], outputs[count:]
-            terms = self._objective_terms(batch, stylized, styles)
-        warped, valid = warp(stylized, self._without_context(warps.displacements))
-        terms |= self.objective.temporal_term(stylized_warped, warped, valid)
+            outputs, logits = self._forward(
+                batch, _channels_last(crops), masks, alphas, crop_styles
+            )
+            stylized = outputs[:count]
+            if teacher is None:
+                terms = self._objective_terms(batch, stylized, styles)
+            else:
+                terms = self._distillation_terms(batch, stylized, styles, teacher)
+        if warps is not None:
+            warped, valid = warp(stylized, self._without_context(warps.displacements))
+            terms |= self.objective.temporal_term(outputs[count:], warped, valid)
         return terms | self._mask_terms(logits, batch)
 
     def _forward(
@@ -270,6 +256,14 @@ class Trainer:
         content, mask = map(self._without_context, (batch.crop, batch.crop_mask))
         inputs = ObjectiveInput(stylized, batch.alpha, mask, styles=styles)
         return self.objective(content, inputs)
+
+    def _distillation_terms(
+        self, batch: Sample, stylized: Tensor, styles: Tensor | None, teacher: StyleNetwork
+    ) -> Terms:
+        crop, context = _channels_last(batch.crop), self.config.context
+        with torch.no_grad():
+            target = teacher(crop, batch.alpha, batch.crop_mask, context=context, styles=styles)
+        return self.objective.distillation_term(stylized, target)
 
     def _mask_terms(self, logits: Tensor | None, batch: Sample) -> Terms:
         if logits is None:
