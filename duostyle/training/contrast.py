@@ -16,8 +16,9 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from duostyle.files import printable
-from duostyle.io.images import PictureError, list_pictures, long_side, read_picture, resize, sha256
+from duostyle.files import printable, sha256
+from duostyle.io.images import PictureError, list_pictures, read_picture
+from duostyle.io.pixels import long_side, resize
 from duostyle.models import CheckpointError, StyleNetwork, load_pair, read_header, save_checkpoint
 from duostyle.progress import progress
 

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from duostyle.files import printable
-from duostyle.io.images import PictureError, list_pictures, read_picture, resize, sha256
+from duostyle.files import printable, sha256
+from duostyle.io.images import PictureError, list_pictures, read_picture
+from duostyle.io.pixels import resize
 from duostyle.models import (
     SIZES,
     CheckpointError,
