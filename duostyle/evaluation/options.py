@@ -1,4 +1,4 @@
-"""Command-line arguments that several evaluations share."""
+"""Command-line arguments that several evaluations share, and their optional dependency."""
 
 import argparse
 from pathlib import Path
