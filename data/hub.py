@@ -7,9 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from duostyle.io.images import PictureError, save_image, short_side
-from duostyle.io.opening import open_picture
-from duostyle.io.profiles import to_srgb
+from duostyle.io.images import PictureError, open_picture, save_image, to_srgb
+from duostyle.io.pixels import short_side
 from duostyle.progress import progress
 
 SHORT_SIDE = 512  # pixels; larger photographs are reduced

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
-from duostyle.io.images import PictureError, long_side, read_picture, resize, save_image
-from duostyle.io.opening import open_picture
+from duostyle.io.images import PictureError, open_picture, read_picture, save_image
+from duostyle.io.pixels import long_side, resize
 from duostyle.progress import progress
 
 VOC_CLASSES = (

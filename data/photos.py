@@ -29,7 +29,7 @@ class Sample(NamedTuple):
     photo: Tensor  # (3, P, P) in [0, 1], for the mask branch
     photo_mask: Tensor  # (1, P, P), 1 = foreground
     photo_valid: Tensor  # (1, P, P), 0 where the label says "ignore"
-    crop: Tensor  # (3, S, S) in [0, 1], for the painter, with its context
+    crop: Tensor  # (3, S, S) in [0, 1], for stylization, with its context
     crop_mask: Tensor  # (1, S, S), 1 = style 1
     alpha: Tensor  # () in [0, 1]
     seed: Tensor  # () int64, for random choices during the step

@@ -1,4 +1,4 @@
-"""Files: atomic writes, digests, printable names, and where bundled files lie.
+"""Files: atomic writes, digests, printable names, and where bundled and cached files lie.
 
 It imports nothing else of the package, because every other part writes files.
 """
@@ -42,7 +42,7 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_writer(path: Path) -> Iterator[Path]:
     """Write a file atomically: the block writes a temporary file, which then replaces `path`.
 
     The temporary file lies beside `path`, and is on the disk before it is renamed. If the block
@@ -74,9 +74,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         _close(handle)
 
 
-def write_whole(path: Path, data: bytes | memoryview) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write bytes to a file atomically. Raises WriteError."""
-    with whole_file(path) as part, part.open("wb") as file:
+    with atomic_writer(path) as part, part.open("wb") as file:
         file.write(data)
 
 
@@ -135,3 +135,8 @@ def _close(handle: int) -> int:
 
 def _write_error(path: Path, error: OSError) -> WriteError:
     return WriteError(f"{path}: cannot be written ({error.strerror or error})")
+
+
+def cache_folder() -> Path:
+    """Return $DUOSTYLE_CACHE, or ~/.cache/duostyle."""
+    return Path(os.environ.get("DUOSTYLE_CACHE", Path.home() / ".cache" / "duostyle"))

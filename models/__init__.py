@@ -1,16 +1,19 @@
 """The network, its sizes, and checkpoints."""
 
-from duostyle.models.backbone import pretrained_backbone
 from duostyle.models.checkpoint import (
+    SMALL,
+    Artwork,
     CheckpointError,
     build_on_meta_device,
     check_finite,
+    describe,
     git_revision,
     load_checkpoint,
     load_pair,
     read_header,
     resolve,
     save_checkpoint,
+    shipped_checkpoints,
 )
 from duostyle.models.config import MARGIN, SIZES, NetworkConfig
 from duostyle.models.device import (
@@ -20,10 +23,16 @@ from duostyle.models.device import (
     pick_precision,
     pick_training_precision,
 )
-from duostyle.models.interface import SMALLEST_SIDE, Inspection, Painter, check_alpha, check_content
 from duostyle.models.layers import ConditionalNorm
-from duostyle.models.network import Encoded, StyleNetwork
-from duostyle.models.shipped import SMALL, Artwork, describe, shipped_checkpoints
+from duostyle.models.mask import pretrained_backbone
+from duostyle.models.network import (
+    SMALLEST_SIDE,
+    Encoded,
+    Inspection,
+    StyleNetwork,
+    check_alpha,
+    check_content,
+)
 
 __all__ = [
     "MARGIN",
@@ -37,7 +46,6 @@ __all__ = [
     "Encoded",
     "Inspection",
     "NetworkConfig",
-    "Painter",
     "StyleNetwork",
     "build_on_meta_device",
     "check_alpha",

@@ -1,9 +1,12 @@
-"""Checkpoints: one safetensors file with a JSON header. Nothing is unpickled."""
+"""Checkpoints: one safetensors file with a JSON header, and the list of those that ship.
+
+Nothing is unpickled.
+"""
 
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,54 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from duostyle.files import ROOT, write_whole
+from duostyle.files import ROOT, write_atomically
 from duostyle.models.config import NetworkConfig
 from duostyle.models.network import StyleNetwork
-from duostyle.models.shipped import SHIPPED, shipped_checkpoints
 
+SHIPPED = ROOT / "checkpoints"
+LIST = "pairs.json"  # in SHIPPED; lists the pairs in order
+SMALL = "-small"  # suffix of a pair's smaller network
 FORMAT_VERSION = 7  # the only version that is read
-
 Header = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Artwork:
+    """A painting's caption."""
+
+    title: str
+    artist: str
+    year: str
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.artist}, {self.year})"
+
+
+def shipped_checkpoints() -> list[str]:
+    """Return the names of the shipped pairs; the first is the default.
+
+    The foundations, which pairs are trained from, are not included.
+    """
+    names = (name for pair in _paintings() for name in (pair, pair + SMALL))
+    return [name for name in names if (SHIPPED / f"{name}.safetensors").exists()]
+
+
+def describe(name: str) -> tuple[Artwork, Artwork]:
+    """Return the foreground's and the background's painting of a shipped pair.
+
+    Raises KeyError for a name that is not in `shipped_checkpoints`.
+    """
+    first, second = _paintings()[_pair(name)]
+    return Artwork(**first), Artwork(**second)
+
+
+def _pair(name: str) -> str:
+    return name.removesuffix(SMALL)
+
+
+def _paintings() -> dict[str, list[dict[str, str]]]:
+    pairs: dict[str, list[dict[str, str]]] = json.loads((SHIPPED / LIST).read_text("utf-8"))
+    return pairs
 
 
 class CheckpointError(Exception):
@@ -146,7 +189,7 @@ def save_checkpoint(
     if broken:
         raise ValueError(f"{path}: not saved, {broken[0]} is not finite in float16")
     full = {"format_version": FORMAT_VERSION, "network": asdict(network.config), **header}
-    write_whole(path, save(half, metadata={"duostyle": json.dumps(full)}))
+    write_atomically(path, save(half, metadata={"duostyle": json.dumps(full)}))
 
 
 def _header(path: Path, metadata: dict[str, str] | None) -> Header:

@@ -16,12 +16,62 @@ from torch.nn import functional as F
 
 from duostyle.models import tiling
 from duostyle.models.config import NetworkConfig
-from duostyle.models.crop import STRIDE, CropBox, pad
 from duostyle.models.hub import CheckpointHubMixin
-from duostyle.models.interface import Inspection, check_alpha, check_content, other_style_weight
 from duostyle.models.layers import StyledOutput, StyledResidual, StyledUpsample, conv
 from duostyle.models.mask import MaskBranch
-from duostyle.models.tiling import choose
+from duostyle.models.tiling import STRIDE, CropBox, choose_tiling, pad
+
+SMALLEST_SIDE = 16  # pixels
+
+
+class Inspection(NamedTuple):
+    """The stylized picture, both branch images and the mask: the content's size, in [0, 1]."""
+
+    stylized: Tensor  # (B, 3, H, W), the blended picture I
+    foreground: Tensor  # (B, 3, H, W), the whole picture in the foreground's style, I1
+    background: Tensor  # (B, 3, H, W), the whole picture in the background's style, I2
+    mask: Tensor  # (B, 1, H, W), 1 = foreground
+
+
+def check_content(content: Tensor, mask: Tensor | None = None) -> None:
+    """Raise ValueError unless content and mask have the shapes and types that networks take."""
+    if content.dim() != 4 or content.shape[1] != 3 or not content.is_floating_point():
+        raise ValueError(
+            f"content must be a float tensor (B, 3, H, W) in [0, 1], not {_describe(content)}"
+        )
+    if min(content.shape[-2:]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"content is {content.shape[-1]}x{content.shape[-2]} pixels; "
+            f"the smallest side taken is {SMALLEST_SIDE}"
+        )
+    if mask is not None and mask.shape != (content.shape[0], 1, *content.shape[-2:]):
+        raise ValueError(f"mask must be (B, 1, H, W) of the content's size, not {_describe(mask)}")
+
+
+def check_alpha(alpha: Tensor | float, batch: int = 1) -> None:
+    """Raise ValueError unless alpha is in [0, 1]: a number, or one for each picture of a batch."""
+    if isinstance(alpha, Tensor) and not (
+        alpha.dim() == 0 or (alpha.dim() == 1 and alpha.shape[0] in (1, batch))
+    ):
+        raise ValueError(f"alpha must be a number or (B,), not {tuple(alpha.shape)}")
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return  # values are unknown while a graph is traced
+    values = torch.as_tensor(alpha)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"alpha must lie in [0, 1], not {alpha}")
+
+
+def other_style_weight(alpha: Tensor) -> Tensor:
+    """Return the weight alpha / (1 + alpha) of the other style in each region's mixture.
+
+    It minimizes `|G - G1|^2 + alpha * |G - G2|^2` over Gram matrices G: 0 for each region in its
+    own style, 1/2 for an even mixture everywhere.
+    """
+    return alpha / (1 + alpha)
+
+
+def _describe(x: Tensor) -> str:
+    return f"{tuple(x.shape)} {x.dtype}".replace("torch.", "")
 
 
 class Encoded(NamedTuple):
@@ -30,7 +80,7 @@ class Encoded(NamedTuple):
     features: Tensor  # (B, 4 * width, h, w), of the padded picture
     mask: Tensor  # (B, 1, H, W) in [0, 1], given or learned, 1 = foreground
     content: CropBox  # where the content lies in the padded picture
-    painted: CropBox  # what is painted of it: the content without its context
+    output: CropBox  # what is returned: the content without its context
     styles: Tensor | None = None  # (B, 2), indices of the two styles; None for 0 and 1
 
 
@@ -50,9 +100,9 @@ class StyleNetwork(
     license="mit",
     tags=["style-transfer"],
 ):
-    """Paint the foreground in style 1 and the background in style 2, blended by alpha."""
+    """Stylize the foreground in style 1 and the background in style 2, blended by alpha."""
 
-    at_once = 1  # frames of a file to paint in one batch
+    default_batch_size = 1  # frames of a video in one forward pass
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -94,20 +144,20 @@ class StyleNetwork(
 
         `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `mask`: `(B, 1, H, W)` in [0, 1],
         1 = foreground, instead of the learned one; `context`: pixels on each side of `content`, a
-        multiple of 4, that are read and not painted (around a training crop); `styles`: indices of
+        multiple of 4, that are read and not returned (around a training crop); `styles`: indices of
         the two styles of each picture, `(B, 2)` int64, for a network with more than two.
         Raises ValueError for wrong shapes or types.
         """
         check_content(content, mask)
         padded, box = self._pad(content)
-        painted = box.shrink(context)
+        output = box.shrink(context)
         height, width = (side // STRIDE for side in padded.shape[-2:])
-        apply = choose(self, height, width, tiling.WHOLE_PIXELS)
+        apply = choose_tiling(self, height, width, tiling.WHOLE_PIXELS)
         features, _ = apply(self.encoder, padded)
         if mask is None:
             logits = self._mask_logits(content, box, features) + self.config.mask_bias
             mask = torch.sigmoid(self.config.mask_gain * logits)
-        return Encoded(features, mask.to(content), box, painted, styles)
+        return Encoded(features, mask.to(content), box, output, styles)
 
     def decode(self, encoded: Encoded, alpha: Tensor | float, swap: bool = False) -> Tensor:
         """Stylize an encoded picture: style branches, merge by the mask, decoder.
@@ -187,7 +237,7 @@ class StyleNetwork(
         check_alpha(alpha, batch)
         alpha = torch.as_tensor(alpha, dtype=torch.float32, device=encoded.features.device)
         share = other_style_weight(alpha.expand(batch)).view(batch, 1, 1, 1)
-        apply = choose(self, height, width, tiling.WHOLE_PIXELS)
+        apply = choose_tiling(self, height, width, tiling.WHOLE_PIXELS)
         first = second = encoded.features
         for block in self.branch1:
             first = block(first, 1 - share, encoded.styles, apply)
@@ -199,12 +249,12 @@ class StyleNetwork(
         """Merge both branches by a mask, and decode every pixel in its style.
 
         `mask`: `(B, 1, H, W)` of the content's size, 1 = foreground.
-        Returns the painted box, `(B, 3, ...)` in [0, 1].
+        Returns the output box, `(B, 3, ...)` in [0, 1].
         """
         height, width = styled.first.shape[-2:]
         padded = encoded.content.pad_to(mask, STRIDE * height, STRIDE * width)
         weight1 = 1 - padded if swap else padded
-        cells, inner = encoded.painted.decoder_region(height, width)
+        cells, inner = encoded.output.decoder_region(height, width)
         region = Styled(cells.cut(styled.first), cells.cut(styled.second), styled.share)
         return inner.cut(self._decode(region, cells.pixels().cut(weight1), encoded.styles))
 
@@ -236,7 +286,7 @@ class StyleNetwork(
             return rgb.finish(x, style_weight(m), styles, moments3)
 
         height, width = styled.first.shape[-2:]
-        apply = choose(self, height, width, tiling.DECODED_PIXELS)
+        apply = choose_tiling(self, height, width, tiling.DECODED_PIXELS)
         half, moments1 = apply(to_half, styled.first, styled.second, mask)
         moments2 = apply.moments(to_full, half, mask)
         logits, moments3 = apply(to_logits, half, mask)

@@ -10,13 +10,12 @@ import pytest
 from tests.conftest import ROOT
 
 # Shared helpers that import nothing of ours.
-BASIC = {"cache", "constants", "files", "progress", "signals"}
+BASIC = {"constants", "files", "progress", "signals"}
 ALLOWED = {
     "constants": set(),
     "files": set(),
     "progress": set(),
     "signals": set(),
-    "cache": set(),
     "__init__": set(),  # imports lazily
     "__main__": {"cli"},
     "models": BASIC,

@@ -19,7 +19,8 @@ from duostyle.evaluation.single_style import (
     composite_by_predicted_mask,
     load_single_style,
 )
-from duostyle.io.images import read_picture, read_style, tensor_to_pil
+from duostyle.io.images import read_picture, read_style
+from duostyle.io.pixels import tensor_to_pil
 from duostyle.losses import PerceptualNetwork
 from tests.flat import BLUE, PERSON, RED, TOP, FlatNetwork, fill, flat_pair
 

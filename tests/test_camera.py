@@ -12,8 +12,16 @@ import torch
 
 from duostyle.cli import paint as paint_command
 from duostyle.inference import Encoding, StylizeOptions, stylize
-from duostyle.inference.camera import LEFT, RIGHT, LiveControls, NewestFrame, run_camera
-from duostyle.inference.devices import OpenCVCamera, Recording, key_of
+from duostyle.inference.camera import (
+    LEFT,
+    RIGHT,
+    LiveControls,
+    NewestFrame,
+    OpenCVCamera,
+    Recording,
+    key_of,
+    run_camera,
+)
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
 from tests.test_video import Unpainted, make

@@ -47,7 +47,7 @@ def test_case_is_painted_or_refused_in_one_line(
 
 
 @needs_cases
-def test_three_colour_spaces_give_one_painting(checkpoint: Path, tmp_path: Path) -> None:
+def test_three_color_spaces_give_one_painting(checkpoint: Path, tmp_path: Path) -> None:
     for name in ("srgb", "p3", "prophoto"):
         argv = [str(CASES / f"gamut_{name}.png"), "-o", str(tmp_path / f"{name}.png")]
         assert paint_command.main([*argv, "--checkpoint", str(checkpoint)]) == 0

@@ -104,12 +104,24 @@ def test_unusable_files_are_named_in_one_line(
     assert not output.exists()
 
 
-def test_a_missing_weight_is_named(tmp_path: Path, capsys, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((8, 3, 9, 9), "conv2/weights is missing; name arbitrary_transform.onnx"),
+        ((8, 3, 9), "conv1/weights is [8, 3, 9] instead of [up to 12, up to 3, 9, 9]; name"),
+        ((8, 3, 3, 3), "conv1/weights is [8, 3, 3, 3] instead of"),
+        ((13, 3, 9, 9), "conv1/weights is [13, 3, 9, 9] instead of"),
+        ((8, 4, 9, 9), "conv1/weights is [8, 4, 9, 9] instead of"),
+    ],
+)
+def test_a_missing_weight_and_a_wrong_shape_are_named(
+    shape: tuple[int, ...], message: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
     import onnx
     from onnx import helper, numpy_helper
 
     name = "transformer/contract/conv1/weights_dequant"  # it has this one only
-    kernel = numpy_helper.from_array(np.zeros((8, 3, 9, 9), dtype=np.float32), name)
+    kernel = numpy_helper.from_array(np.zeros(shape, dtype=np.float32), name)
     graph = tmp_path / "painter.onnx"
     onnx.save(helper.make_model(helper.make_graph([], "graph", [], [], [kernel])), graph)
     monkeypatch.setattr(convert_ghiasi, "predict", lambda *_: np.zeros(100, dtype=np.float32))
@@ -119,5 +131,32 @@ def test_a_missing_weight_is_named(tmp_path: Path, capsys, monkeypatch) -> None:
     assert convert_ghiasi.main(argv) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if "convert_ghiasi:" in line]
     assert len(lines) == 1 and not output.exists()
-    missing = "transformer/contract/conv2/weights"
-    assert f"{graph}: the weight {missing} is missing" in lines[0]
+    assert f"convert_ghiasi: {graph}: " in lines[0]
+    assert f"the weight transformer/contract/{message}" in lines[0]
+
+
+@pytest.mark.parametrize("wrong", ["weights", "Conv2D_bias"])
+def test_norm_weights_of_a_wrong_shape_are_named(wrong: str) -> None:
+    narrow, wide = StyleNetwork(NARROW), StyleNetwork(WIDE)
+    vector = np.zeros(DESCRIPTION, dtype=np.float32)
+    with torch.no_grad():
+        source = Source(narrow, described(narrow, [vector, vector]))
+    name = f"style_params/transformer/residual/residual1/conv1/StyleNorm/Conv/{wrong}"
+    stored = source.weights[f"{name}_dequant"]
+    source.weights[f"{name}_dequant"] = stored[:, 1:] if stored.ndim > 1 else stored[1:]
+    source.file = Path("other.onnx")
+    with pytest.raises(ValueError, match=rf"^other\.onnx: the weight style_params/.*/{wrong} is"):
+        convert_ghiasi.copy_transformer(wide, source, [vector, vector])
+
+
+def test_a_scale_of_a_wrong_length_is_named(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    values = {"kernel": np.zeros((2, 2)), "scale": np.zeros(3), "zero": np.zeros(3)}
+    node = helper.make_node("DequantizeLinear", list(values), ["layer/weights_dequant"], axis=0)
+    stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    model = helper.make_model(helper.make_graph([node], "graph", [], [], stored))
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match=r"other\.onnx: the weight layer/weights_dequant cannot"):
+        convert_ghiasi.read_weights(tmp_path / "other.onnx")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from duostyle.cli import paint as infer
 from duostyle.cli import train
 from duostyle.inference import engine
-from duostyle.inference.engine import GraphEngine, find_whole
+from duostyle.inference.engine import GraphEngine, find_intact
 from duostyle.models import CheckpointError, NetworkConfig, load_checkpoint, read_header
 from duostyle.models.config import SIZES
 from duostyle.training import TrainConfig
@@ -210,7 +210,7 @@ def graphs(tmp_path: Path, network, monkeypatch):
     """An engine whose graphs are texts, and how often one was made."""
     made: list[Path] = []
 
-    def export(network: object, path: Path, ports: object, size: object) -> None:
+    def export(network: object, path: Path, signature: object, size: object) -> None:
         made.append(path)
         path.write_bytes(b"a graph")
 
@@ -240,7 +240,7 @@ def test_a_damaged_graph_is_made_again_once(graphs) -> None:
     assert [path.read_bytes() for path in folder.iterdir()] == [b"a graph"]
     name = kept.name.split(".")[0]
     (folder / f"{name}.0123456789abcdef.onnx").write_bytes(b"foreign")
-    assert find_whole(folder, name) == next(folder.iterdir())
+    assert find_intact(folder, name) == next(folder.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(graphs, capsys) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 from duostyle.cli import demo, train
 from duostyle.data.masks import read_labels
 from duostyle.inference.video import VideoReport
-from duostyle.io.images import PictureError, read_picture, tensor_to_pil
+from duostyle.io.images import PictureError, read_picture
+from duostyle.io.pixels import tensor_to_pil
 from duostyle.io.sheet import CAPTION, MARGIN, contact_sheet
 from duostyle.io.video import Frame, VideoReader
 from duostyle.models import load_pair, shipped_checkpoints

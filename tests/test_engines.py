@@ -16,7 +16,7 @@ from duostyle.cli import export
 from duostyle.cli import paint as infer
 from duostyle.export import parity
 from duostyle.export.browser import for_browsers
-from duostyle.export.graph import Ports, export_graph
+from duostyle.export.graph import GraphSignature, export_graph
 from duostyle.export.half_precision import to_fp16
 from duostyle.export.parity import Parity, compare
 from duostyle.inference import engine
@@ -37,7 +37,7 @@ def exported(tmp_path_factory) -> tuple[StyleNetwork, Path]:
     """A network and its graph, which gives the mask too."""
     network = build(TINY)
     path = tmp_path_factory.mktemp("graph") / "network.onnx"
-    export_graph(network, path, Ports(gives_mask=True), header={"name": "tiny"})
+    export_graph(network, path, GraphSignature(mask_output=True), header={"name": "tiny"})
     return network, path
 
 
@@ -77,7 +77,7 @@ def test_a_mask_of_ones_is_branch_1_and_swap_branch_2(tmp_path: Path) -> None:
     view = network.inspect(content, alpha)
     for swap, expected in ((False, view.foreground), (True, view.background)):
         path = tmp_path / f"{swap}.onnx"
-        export_graph(network, path, Ports(takes_mask=True, swap=swap))
+        export_graph(network, path, GraphSignature(mask_input=True, swap=swap))
         assert (run(path, content, alpha, ones)[0] - expected).abs().max() < 1e-4
 
 
@@ -87,8 +87,11 @@ def test_two_graphs_find_and_paint_as_one_network_does(tmp_path: Path) -> None:
     # Enlarged for the mask branch, which needs no antialiasing.
     content, alpha = torch.rand(2, 3, 60, 75), torch.tensor([0.0, 0.6])
     finds, paints = tmp_path / "finds.onnx", tmp_path / "paints.onnx"
-    for path, ports in ((finds, Ports(mask_alone=True)), (paints, Ports(takes_mask=True))):
-        export_graph(network, path, ports)
+    for path, signature in (
+        (finds, GraphSignature(mask_only=True)),
+        (paints, GraphSignature(mask_input=True)),
+    ):
+        export_graph(network, path, signature)
         before = path.stat().st_size
         for_browsers(path)
         assert path.stat().st_size < 0.8 * before
@@ -120,15 +123,17 @@ def test_half_precision_stays_close(exported, tmp_path: Path, astronaut: Path) -
     half.write_bytes(path.read_bytes())
     to_fp16(half)
     assert half.stat().st_size < 0.6 * path.stat().st_size
-    ports = Ports(gives_mask=True)
-    assert compare(network, half, ports, [photo], (300, 300)).mean < 1 / 255
+    signature = GraphSignature(mask_output=True)
+    assert compare(network, half, signature, [photo], (300, 300)).mean < 1 / 255
 
 
 def test_parity_knows_another_network(exported) -> None:
     network, path = exported
     other = build(network.config)
     other.to_rgb.style.shift += 0.1
-    found = compare(other, path, Ports(gives_mask=True), [torch.rand(1, 3, 40, 40)], (40, 40))
+    found = compare(
+        other, path, GraphSignature(mask_output=True), [torch.rand(1, 3, 40, 40)], (40, 40)
+    )
     assert found.largest > 0.005 and not found.within("fp32")
     assert Parity(9e-4, 9e-5).within("fp32") and not Parity(2e-3, 0).within("fp32")
 

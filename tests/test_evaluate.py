@@ -67,7 +67,7 @@ def test_region_report_by_hand() -> None:
 
 @pytest.fixture
 def flat(tmp_path: Path, monkeypatch) -> EvaluatedPair:
-    """The pair that every question loads."""
+    """The pair that every evaluation loads."""
     pair = flat_pair(tmp_path)
     monkeypatch.setattr(EvaluatedPair, "from_arguments", lambda args, vgg_depth=16: pair)
     return pair
@@ -98,7 +98,7 @@ def test_regions_command(flat, photo_folder, tmp_path: Path, capsys) -> None:
     assert figures["boundaries"] == pytest.approx([2 * 88 / (132 + 172)] * 5)
     assert len(figures["seams"]) == 5 and figures["clean_seams"] == 1
     assert all(ours == 0 < pasted for ours, pasted in figures["seams"])
-    assert figures["settings"]["question"] == "regions" and "git_revision" in figures
+    assert figures["settings"]["evaluation"] == "regions" and "git_revision" in figures
 
 
 def test_regions_of_a_real_network(
@@ -341,7 +341,7 @@ def test_alpha_command(
     for alpha in (0.0, 1.0):
         training = header["training"] | {"alpha_low": alpha, "alpha_high": alpha}
         files.append(tmp_path / f"{alpha}.safetensors")
-        for p in network.to_rgb.parameters():  # the second one paints everything grey
+        for p in network.to_rgb.parameters():  # the second one paints everything gray
             p *= 1 - alpha
         save_checkpoint(files[-1], network, header | {"training": training})
     argv = ["alpha", "--checkpoint", checkpoint, "--fixed", *files, "--photos", photo_folder[0]]

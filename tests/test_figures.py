@@ -8,7 +8,7 @@ from PIL import Image
 
 from duostyle.cli import evaluate
 from duostyle.evaluation.figures import BLEND_ALPHAS, blend, comparison, densest_window, samples
-from duostyle.io.images import tensor_to_pil
+from duostyle.io.pixels import tensor_to_pil
 from duostyle.io.sheet import contact_sheet
 from tests.flat import FlatNetwork, flat_pair, mix
 

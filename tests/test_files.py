@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from duostyle.data.masks import make_labels
-from duostyle.files import MAX_NAME, WriteError, printable, whole_file, write_whole
+from duostyle.files import MAX_NAME, WriteError, atomic_writer, printable, write_atomically
 from duostyle.io.images import Picture, PictureError, save_image, write_picture
 
 
@@ -48,7 +48,7 @@ def test_labels_on_a_full_disk_leave_no_file(brightness_model: Path, tmp_path: P
 
 def test_the_temporary_file_of_a_killed_writer_is_reused(tmp_path: Path) -> None:
     def die(path: Path) -> None:
-        with whole_file(path) as part:
+        with atomic_writer(path) as part:
             part.write_bytes(b"half")
             os._exit(0)
 
@@ -57,7 +57,7 @@ def test_the_temporary_file_of_a_killed_writer_is_reused(tmp_path: Path) -> None
     writer.start()
     writer.join()
     assert [p.suffix for p in tmp_path.iterdir()] == [".part"]
-    write_whole(path, b"whole")
+    write_atomically(path, b"whole")
     assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"whole"
 
 
@@ -65,7 +65,7 @@ def test_concurrent_writers_use_different_temporary_files(tmp_path: Path) -> Non
     path, begun, go_on = tmp_path / "a.txt", threading.Event(), threading.Event()
 
     def slowly() -> None:
-        with whole_file(path) as part:
+        with atomic_writer(path) as part:
             part.write_bytes(b"first")
             begun.set()
             go_on.wait(10)
@@ -73,7 +73,7 @@ def test_concurrent_writers_use_different_temporary_files(tmp_path: Path) -> Non
     thread = threading.Thread(target=slowly)
     thread.start()
     assert begun.wait(10)
-    write_whole(path, b"second")
+    write_atomically(path, b"second")
     assert path.read_bytes() == b"second"
     go_on.set()
     thread.join()
@@ -82,16 +82,16 @@ def test_concurrent_writers_use_different_temporary_files(tmp_path: Path) -> Non
 
 def test_names_of_maximal_length(tmp_path: Path) -> None:
     path = tmp_path / ("ä" * (MAX_NAME // 2 - 2) + ".png")
-    write_whole(path, b"1")
+    write_atomically(path, b"1")
     assert path.read_bytes() == b"1" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(WriteError, match="cannot be written"):
-        write_whole(tmp_path / ("a" * (MAX_NAME + 1)), b"1")
+        write_atomically(tmp_path / ("a" * (MAX_NAME + 1)), b"1")
 
 
 def test_files_have_the_usual_permissions(tmp_path: Path) -> None:
-    (tmp_path / "neighbour").touch()
-    write_whole(tmp_path / "a", b"1")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("neighbour", "a")}
+    (tmp_path / "neighbor").touch()
+    write_atomically(tmp_path / "a", b"1")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("neighbor", "a")}
     assert len(modes) == 1
 
 

@@ -34,7 +34,7 @@ def test_foreground_logit_by_hand(plain_head: DeepLabHead) -> None:
 
 def test_only_chosen_classes_are_foreground(plain_head: DeepLabHead) -> None:
     e = torch.tensor([1.0, 2.0, 3.0]).exp()
-    plain_head.choose((12,))  # dogs; the person belongs to the background now
+    plain_head.set_foreground_classes((12,))  # dogs; the person belongs to the background now
     _, foreground = plain_head(torch.rand(1, 8, 2, 2))
     torch.testing.assert_close(foreground[0, 0, 0, 0], (e[1] / (e[0] + e[2])).log())
     assert plain_head.wanted.tolist() == [float(n == 12) for n in range(CLASSES)]

@@ -7,19 +7,17 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from duostyle.files import atomic_writer
 from duostyle.io.images import (
     Picture,
     PictureError,
     decode,
-    pil_to_tensor,
     read_mask,
     read_picture,
     read_style,
-    tensor_to_pil,
-    whole_file,
     write_picture,
 )
-from duostyle.io.pixels import keep_chroma
+from duostyle.io.pixels import keep_chroma, pil_to_tensor, tensor_to_pil
 
 
 def gradient(width: int = 24, height: int = 16) -> Image.Image:
@@ -57,7 +55,7 @@ def test_modes(suffix: str, mode: str, tmp_path: Path) -> None:
     assert picture.pixels.max() > 0.5  # not silently black
 
 
-def test_16_bit_grey_spans_the_whole_range(tmp_path: Path) -> None:
+def test_16_bit_gray_spans_the_whole_range(tmp_path: Path) -> None:
     values = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
     Image.fromarray(values).save(tmp_path / "deep.png")
     pixels = read_picture(tmp_path / "deep.png").pixels
@@ -126,21 +124,21 @@ def test_unwritable_places_are_named(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "kept.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(path) as part:
+    with pytest.raises(RuntimeError), atomic_writer(path) as part:
         part.write_text("new")
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["kept.txt"]
 
 
-def test_mask_from_grey_and_from_transparency(tmp_path: Path) -> None:
+def test_mask_from_gray_and_from_transparency(tmp_path: Path) -> None:
     half = Image.new("L", (8, 8), 0)
     half.paste(255, (0, 0, 4, 8))
-    half.save(tmp_path / "grey.png")
+    half.save(tmp_path / "gray.png")
     cut_out = Image.new("RGBA", (8, 8))
     cut_out.putalpha(half)
     cut_out.save(tmp_path / "cut.png")
-    for name in ("grey.png", "cut.png"):
+    for name in ("gray.png", "cut.png"):
         mask = read_mask(tmp_path / name, (16, 16))
         assert mask.shape == (1, 1, 16, 16)
         assert mask[..., :6].min() > 0.99 and mask[..., 10:].max() < 0.01
@@ -152,9 +150,9 @@ def test_style_keeps_its_aspect(tmp_path: Path) -> None:
 
 
 def test_keep_chroma() -> None:
-    grey = torch.full((1, 3, 2, 2), 0.5)
+    gray = torch.full((1, 3, 2, 2), 0.5)
     photo = torch.rand(1, 3, 2, 2) * 0.2 + 0.4
-    kept = keep_chroma(grey, photo)
+    kept = keep_chroma(gray, photo)
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     assert torch.allclose((kept * weights).sum(dim=1), torch.tensor(0.5), atol=1e-4)
     # Differences between channels are the photograph's: that is its chroma.

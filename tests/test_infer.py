@@ -23,16 +23,11 @@ from duostyle.inference import (
     stylize,
     stylize_image,
 )
-from duostyle.inference.options import StylizeKeywords
-from duostyle.io.images import (
-    PictureError,
-    pil_to_tensor,
-    read_picture,
-    resize,
-    tensor_to_pil,
-)
+from duostyle.inference.render import StylizeKeywords
+from duostyle.io.images import PictureError, read_picture
+from duostyle.io.pixels import pil_to_tensor, resize, tensor_to_pil
 from duostyle.models import StyleNetwork, describe, load_checkpoint, shipped_checkpoints
-from duostyle.models.shipped import SHIPPED
+from duostyle.models.checkpoint import SHIPPED
 from tests.conftest import ROOT
 
 
@@ -224,9 +219,9 @@ def test_api_with_pillow_images_of_every_mode(network: StyleNetwork, astronaut: 
 
 
 def test_keep_colors_keeps_chroma(network: StyleNetwork) -> None:
-    grey = torch.rand(1, 1, 40, 40).expand(1, 3, 40, 40)
-    kept = stylize(network, grey, keep_colors=True)["stylized"]
-    plain = stylize(network, grey)["stylized"]
+    gray = torch.rand(1, 1, 40, 40).expand(1, 3, 40, 40)
+    kept = stylize(network, gray, keep_colors=True)["stylized"]
+    plain = stylize(network, gray)["stylized"]
     assert (kept[:, 0] - kept[:, 2]).abs().max() < 1e-3
     assert (plain[:, 0] - plain[:, 2]).abs().max() > 1e-2
 
@@ -250,15 +245,15 @@ def test_shipped_pair_paints_the_astronaut_in_two_styles(astronaut: Path) -> Non
     # The person is found: the middle of the suit is foreground, the upper corners are not.
     assert view["mask"][..., 300:400, 150:250].mean() > 0.9
     assert view["mask"][..., :40, :40].mean() < 0.3
-    colours = [view[name].mean(dim=(0, 2, 3)) for name in ("foreground", "background")]
-    assert (colours[0] - colours[1]).abs().max() > 0.08
+    colors = [view[name].mean(dim=(0, 2, 3)) for name in ("foreground", "background")]
+    assert (colors[0] - colors[1]).abs().max() > 0.08
     blended = stylize(network, content, 1.0, branches=True)
     apart = (view["foreground"] - view["background"]).abs().mean()
     assert (blended["foreground"] - blended["background"]).abs().mean() < 0.7 * apart
 
 
 def test_open_painter_says_what_it_cannot_do(checkpoint: Path, monkeypatch) -> None:
-    monkeypatch.setattr("duostyle.inference.backends.fastest_backend", lambda precision: "torch")
+    monkeypatch.setattr("duostyle.inference.engine.fastest_backend", lambda precision: "torch")
     painter, precision = open_painter(checkpoint, "cpu", precision="fp32", moving=True)
     assert isinstance(painter, StyleNetwork) and precision == "fp32"
     with pytest.raises(ValueError, match="tensorrt: is none of torch, onnx, openvino"):

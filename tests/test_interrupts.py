@@ -1,4 +1,4 @@
-"""Ctrl-C and kills during start-up, labelling and training: no lost files, no traceback."""
+"""Ctrl-C and kills during start-up, labeling and training: no lost files, no traceback."""
 
 import os
 import signal

@@ -13,24 +13,24 @@ from duostyle.cli import evaluate
 from duostyle.evaluation import blind, look
 
 
-def grey(value: float, height: int = 64, width: int = 96) -> torch.Tensor:
+def gray(value: float, height: int = 64, width: int = 96) -> torch.Tensor:
     return torch.full((1, 3, height, width), value)
 
 
 def test_lightness_by_hand() -> None:
     # sRGB 0.5 is a linear 0.21404, whose L* is 53.39.
-    assert look.lab(grey(0.5))[..., 0].mean() == pytest.approx(53.39, abs=0.02)
-    assert look.lab(grey(1.0))[..., 0].mean() == pytest.approx(100, abs=0.01)
+    assert look.lab(gray(0.5))[..., 0].mean() == pytest.approx(53.39, abs=0.02)
+    assert look.lab(gray(1.0))[..., 0].mean() == pytest.approx(100, abs=0.01)
 
 
 def test_span_and_darkest_of_halves() -> None:
-    halves = grey(0.0)
+    halves = gray(0.0)
     halves[..., 48:] = 1
     row = look.lightness_row(halves, halves)
     assert row["span"] == pytest.approx(1, abs=1e-4) and row["darkest"] == pytest.approx(0)
     assert row["correlation"] == pytest.approx(1)
     assert look.lightness_row(halves, 1 - halves)["correlation"] == pytest.approx(-1)
-    assert look.style_row([halves, grey(0.0)]) == pytest.approx(
+    assert look.style_row([halves, gray(0.0)]) == pytest.approx(
         {"span": 0.5, "darkest": 0}, abs=1e-4
     )
 
@@ -45,8 +45,8 @@ def test_coarse_share_by_hand(period: int, coarse: float) -> None:
 
 def test_color_differences_by_hand() -> None:
     # L* of white minus that of black.
-    assert look.color_difference(grey(0.0), grey(1.0)) == pytest.approx(100, abs=0.01)
-    halves, mask = grey(0.0), torch.zeros(1, 1, 64, 96)
+    assert look.color_difference(gray(0.0), gray(1.0)) == pytest.approx(100, abs=0.01)
+    halves, mask = gray(0.0), torch.zeros(1, 1, 64, 96)
     halves[..., 48:] = 1
     mask[..., 48:] = 1
     assert look.region_difference(halves, mask) == pytest.approx(100, abs=0.01)
@@ -70,7 +70,7 @@ class KnownNetwork:
 
 
 def test_measured_network_by_hand() -> None:
-    halves = grey(0.0)
+    halves = gray(0.0)
     halves[..., 48:] = 1  # black on the left, white on the right
     (row,) = look.measure_network(KnownNetwork(), [halves])
     assert row["span"] == pytest.approx(1, abs=1e-4) and row["correlation"] == pytest.approx(1)

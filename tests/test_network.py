@@ -9,10 +9,9 @@ from torch import nn
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.models import SIZES, Inspection, NetworkConfig, StyleNetwork, tiling
-from duostyle.models.backbone import _absorb_imagenet_statistics, backbone
-from duostyle.models.interface import other_style_weight
 from duostyle.models.layers import ConditionalNorm, DoublingConv, conv, instance_norm
-from duostyle.models.network import Styled, style1_weight
+from duostyle.models.mask import _absorb_imagenet_statistics, backbone
+from duostyle.models.network import Styled, other_style_weight, style1_weight
 from tests.conftest import TINY
 
 SIZES_TAKEN = [(16, 16), (17, 16), (31, 64), (33, 47), (64, 64), (61, 130), (16, 300)]

@@ -16,9 +16,15 @@ from duostyle.cli import paint as paint_command
 from duostyle.data.masks import read_labels
 from duostyle.inference import Result
 from duostyle.inference.paths import find_inputs, plan_outputs
-from duostyle.io.images import PictureError, list_pictures, read_mask, read_picture, read_style
-from duostyle.io.opening import open_picture
-from duostyle.io.profiles import is_srgb
+from duostyle.io.images import (
+    PictureError,
+    is_srgb,
+    list_pictures,
+    open_picture,
+    read_mask,
+    read_picture,
+    read_style,
+)
 from duostyle.models import StyleNetwork
 from tests.test_images import gradient
 

@@ -18,7 +18,7 @@ from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
 from duostyle.evaluation.metrics import LAYERS, region_grams, relative_distance, style_scale
 from duostyle.io.images import read_style
 from duostyle.losses import PerceptualNetwork
-from duostyle.losses import vgg_weights as weights
+from duostyle.losses import perceptual as weights
 from duostyle.losses.perceptual import layer_indices
 from tests.conftest import ROOT
 

@@ -138,7 +138,7 @@ def test_alpha_has_its_ends(photo_folder: tuple[Path, Path]) -> None:
     assert between.min() < 0.2 and between.max() > 0.8
 
 
-def test_regions_are_swapped_for_the_painter_alone(photo_folder: tuple[Path, Path]) -> None:
+def test_regions_are_swapped_for_stylization_alone(photo_folder: tuple[Path, Path]) -> None:
     plain, turned = make(photo_folder), make(photo_folder, swap_prob=1.0)
     for number in range(4):
         one, two = plain[number], turned[number]

@@ -103,7 +103,7 @@ def test_reference_setting() -> None:
     weights = reference_weights(64, 48)
     board = (torch.arange(64)[:, None] + torch.arange(48)) % 2
     board = board.float().expand(1, 3, -1, -1)
-    summed = 3 * (63 * 48 + 64 * 47)  # every neighbour differs by one
+    summed = 3 * (63 * 48 + 64 * 47)  # every neighbor differs by one
     term = weights.tv_weight * total_variation(board)
     assert term.item() == pytest.approx(8.5e-5 * summed, rel=0.03)
     assert weights.content_layer == "conv2_2" and not weights.guided_style

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from duostyle.cli import evaluate
-from duostyle.evaluation import benchmark, flops, speed
-from duostyle.evaluation.benchmark import PictureTiming, Setup
-from duostyle.evaluation.flops import PassCost, Roofline
+from duostyle.evaluation import benchmark, speed
+from duostyle.evaluation.benchmark import PassCost, PictureTiming, Roofline, Setup
 from duostyle.models import StyleNetwork, load_checkpoint
 from duostyle.models.layers import DoublingConv
 from tests.conftest import ROOT, TINY
@@ -45,7 +44,7 @@ def test_costs_are_those_of_the_convolutions() -> None:
             layer.register_forward_hook(add)
     with torch.no_grad():
         network(torch.rand(1, 3, 40, 64), 0.0)
-    cost = flops.pass_cost(network, 64, 40)
+    cost = benchmark.pass_cost(network, 64, 40)
     assert cost.multiply_adds == expected_work and cost.bytes_moved == expected_bytes
 
 
@@ -68,7 +67,7 @@ def test_table_rows_by_hand() -> None:
             (ours, size, PictureTiming(40, 50, 300)),
             (heavy, size, PictureTiming(100, 120, 900)),
         ],
-        clips=[(ours, size, benchmark.ClipTiming(10, 20.0, {"decode": 0.1, "paint": 0.4}, 400))],
+        clips=[(ours, size, benchmark.ClipTiming(10, 20.0, {"decode": 0.1, "stylize": 0.4}, 400))],
         skipped=["bf16: this CPU has no bf16 instructions"],
     )
     lines = speed.table(report).splitlines()
@@ -97,8 +96,8 @@ def test_bf16_is_measured_only_where_it_is_native(native: bool, monkeypatch) -> 
     assert {setup.precision for setup in found} == {"fp32", precision}
     assert [s.precision for s in found if s.compile] == [precision]
     assert {s.backend for s in found} >= {"torch", "onnx"}
-    monkeypatch.setattr(flops, "MATRIX", 8)
-    monkeypatch.setattr(flops, "BUFFER", 64)
+    monkeypatch.setattr(benchmark, "MATRIX", 8)
+    monkeypatch.setattr(benchmark, "BUFFER", 64)
     report = speed.measure([], [], "cpu", 1, 1)
     assert bool(report.skipped) is not native
 
@@ -106,11 +105,11 @@ def test_bf16_is_measured_only_where_it_is_native(native: bool, monkeypatch) -> 
 FEW = """
 import sys
 from duostyle.cli import evaluate
-from duostyle.evaluation import flops, speed
+from duostyle.evaluation import benchmark, speed
 every = speed.setups
 speed.setups = lambda *a: [s for s in every(*a) if s.name.endswith(("torch fp32", "large fp32"))]
 speed.cold_start = lambda checkpoint: 1.25
-flops.MATRIX, flops.BUFFER = 64, 1024
+benchmark.MATRIX, benchmark.BUFFER = 64, 1024
 sys.exit(evaluate.main(sys.argv[1:]))
 """
 
@@ -136,7 +135,7 @@ def test_the_command_times_the_pair_and_the_baseline(checkpoint: Path, tmp_path:
     assert f"{theirs['median'] / ours['median']:.1f}" in row
     ((_, size, clip),) = figures["clips"]
     assert size == [64, 48] and clip["frames"] == 5
-    assert set(clip["busy"]) == {"decode", "paint", "encode"}
+    assert set(clip["busy"]) == {"decode", "stylize", "encode"}
 
 
 def test_errors_are_one_line(tmp_path: Path, capsys) -> None:

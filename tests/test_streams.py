@@ -18,8 +18,8 @@ from duostyle.inference import (
     Result,
     StylizeOptions,
     VideoReport,
-    paint_video,
     stylize_video,
+    stylize_video_to_files,
 )
 from duostyle.inference.paths import is_video
 from duostyle.io.decoding import Orientation
@@ -202,7 +202,7 @@ def test_a_stream_that_fails_is_left_out(copy, tmp_path: Path, monkeypatch) -> N
 def test_sound_of_two_results_is_decoded_once(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mkv", sound="ac3")
     outputs = {Result(alpha): tmp_path / f"{alpha:g}.mp4" for alpha in (0.0, 1.0)}
-    paint_video(Unpainted(), source, outputs, options=StylizeOptions(steady=0.0))
+    stylize_video_to_files(Unpainted(), source, outputs, options=StylizeOptions(steady=0.0))
     first, second = map(sound_packets, outputs.values())
     assert first == second and len(first) > 20
 
@@ -377,7 +377,7 @@ def test_an_unsupported_matrix_is_named(copy, tmp_path: Path) -> None:
         video.codec_context.colorspace = 8
         file.mux(video.encode(av.VideoFrame(*SIZE, "yuv420p")))
         file.mux(video.encode(None))
-    with pytest.raises(PictureError, match=r"in\.mp4: its colour matrix, YCgCo \(8\), is not"):
+    with pytest.raises(PictureError, match=r"in\.mp4: its color matrix, YCgCo \(8\), is not"):
         copy(tmp_path / "in.mp4")
 
 

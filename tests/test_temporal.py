@@ -10,8 +10,9 @@ from torch import Tensor
 
 from duostyle.cli import evaluate
 from duostyle.evaluation import temporal
-from duostyle.evaluation.warp import FlowWarp
-from duostyle.io.images import PictureError, read_picture, resize, tensor_to_pil
+from duostyle.evaluation.metrics import FlowWarp
+from duostyle.io.images import PictureError, read_picture
+from duostyle.io.pixels import resize, tensor_to_pil
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,11 @@ from duostyle.inference import (
     Output,
     Result,
     StylizeOptions,
-    paint_video,
     parse_alphas,
     parse_keys,
     stylize_image,
     stylize_video,
+    stylize_video_to_files,
 )
 from duostyle.io import video as video_files
 from duostyle.io.images import PictureError
@@ -197,7 +197,7 @@ def test_odd_sizes(paint, tmp_path: Path, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("color", [(1, 1), (1, 2), (6, 1), (6, 2)])
 def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int]) -> None:
-    """Without a network, the colours that are written are those that were read."""
+    """Without a network, the colors that are written are those that were read."""
     source = make(tmp_path / "in.mp4", color=color)
     frame = read(source)[6].pixels
     assert np.abs(frame[8, 8].astype(int) - (200, 40, 40)).max() <= 4
@@ -215,7 +215,7 @@ def test_color_matrix_and_range_are_kept(tmp_path: Path, color: tuple[int, int])
 class Unpainted(torch.nn.Module):
     """Stands for a network: returns the content."""
 
-    at_once = 1
+    default_batch_size = 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -507,7 +507,7 @@ def test_sound_that_ends_before_the_part_does(tmp_path: Path, monkeypatch, start
 def test_two_results_each_have_the_sound_of_their_part(network, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=60, rate=Fraction(20), sound="aac", gop=8)
     outputs = {Result(alpha): tmp_path / f"{alpha:g}.mp4" for alpha in (0.0, 1.0)}
-    paint_video(network, source, outputs, start=1.0, duration=1.0)
+    stylize_video_to_files(network, source, outputs, start=1.0, duration=1.0)
     first, second = map(sound_packets, outputs.values())
     assert first == second and len(first) > 40
     for path in outputs.values():
@@ -704,7 +704,7 @@ def test_alpha_over_time(network: StyleNetwork, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", frames=11, rate=Fraction(10))
     names = {"moving": AlphaCurve((0.0, 1.0), (0.0, 1.0), True), "0": 0.0, "1": 1.0}
     outputs = {Result(alpha): tmp_path / name / "%02d.png" for name, alpha in names.items()}
-    paint_video(network, source, outputs, options=StylizeOptions(steady=0.0))
+    stylize_video_to_files(network, source, outputs, options=StylizeOptions(steady=0.0))
 
     def at(name: str, number: int) -> np.ndarray:
         return np.asarray(Image.open(tmp_path / name / f"{number:02d}.png")).astype(int)
@@ -738,21 +738,21 @@ def test_masks_for_a_video(network: StyleNetwork, paint, tmp_path: Path) -> None
     for number in range(5):
         Image.new("L", (64, 48), 255 if number < 3 else 0).save(folder / f"{number}.png")
     results = {Result(0.0, output): tmp_path / output / "%d.png" for output in Output}
-    paint_video(network, source, results, MaskSource(folder))
+    stylize_video_to_files(network, source, results, MaskSource(folder))
     found = [np.asarray(Image.open(tmp_path / "mask" / f"{n}.png")).mean() for n in range(5)]
     assert found == pytest.approx([255, 255, 255, 0, 0])
     stylized, first, second, _ = (numbered(tmp_path / output).astype(int) for output in Output)
     assert np.abs(stylized[:3] - first[:3]).max() <= 1
     assert np.abs(stylized[3:] - second[3:]).max() <= 1
     assert np.abs(stylized[3:] - first[3:]).max() > 2
-    paint_video(network, source, results, MaskSource(folder, invert=True))
+    stylize_video_to_files(network, source, results, MaskSource(folder, invert=True))
     assert np.asarray(Image.open(tmp_path / "mask" / "0.png")).mean() == 0
     for number in range(5, 12):  # 10 comes after 9, and not after 1
         Image.new("L", (64, 48), 255 * (number == 10)).save(folder / f"{number}.png")
     longer = make(tmp_path / "longer.mp4", frames=12, rate=Fraction(20))
     for begin, first in ((0.0, 0), (0.31, 7)):
         results = {Result(0.0, Output.MASK): tmp_path / f"from{first}" / "%d.png"}
-        paint_video(network, longer, results, MaskSource(folder), start=begin)
+        stylize_video_to_files(network, longer, results, MaskSource(folder), start=begin)
         files = [tmp_path / f"from{first}" / f"{n}.png" for n in range(12 - first)]
         found = [np.asarray(Image.open(file)).mean() for file in files]
         assert found == pytest.approx([255 * (n < 3 or n == 10) for n in range(first, 12)])
@@ -859,14 +859,14 @@ def test_a_folder_that_was_interrupted_goes_on(
         make(folder / name, frames=4)
     Image.new("RGB", (32, 32)).save(folder / "c.png")
     argv = [str(folder), "-o", str(out), "--checkpoint", str(checkpoint), "--alpha", "0,1"]
-    whole = paint_command.paint_video
+    whole = paint_command.stylize_video_to_files
 
     def interrupted(network, source, *rest, **options):
         report = whole(network, source, *rest, **options)
         report.stopped = signal.SIGINT if source.name == "b.mp4" else 0
         return report
 
-    monkeypatch.setattr(paint_command, "paint_video", interrupted)
+    monkeypatch.setattr(paint_command, "stylize_video_to_files", interrupted)
     assert paint_command.main(argv) == 130
     assert "painted so far: " in capsys.readouterr().err
     names = {path.name for path in out.iterdir()}
@@ -874,7 +874,7 @@ def test_a_folder_that_was_interrupted_goes_on(
     assert names == first | {f"b-alpha{n}-unfinished.mp4" for n in (0, 1)}
     before = {name: (out / name).stat().st_mtime_ns for name in first}
     (out / "c-alpha1.png").write_bytes(b"mine")
-    monkeypatch.setattr(paint_command, "paint_video", whole)
+    monkeypatch.setattr(paint_command, "stylize_video_to_files", whole)
     assert paint_command.main(argv) == 0
     assert "3 of 6 results exist and are skipped; --force repaints" in capsys.readouterr().err
     assert {path.name for path in out.iterdir()} == {

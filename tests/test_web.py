@@ -63,7 +63,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip that Chromium takes for a camera: a bright square that moves over a grey ground."""
+    """A clip that Chromium takes for a camera: a bright square that moves over a gray ground."""
     path = tmp_path_factory.mktemp("camera") / "camera.y4m"
     width, height = CAMERA
     with path.open("wb") as file:
@@ -71,8 +71,8 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(16):
             light = np.full((height, width), 90, np.uint8)
             light[20:60, 4 * number : 4 * number + 40] = 220
-            colour = np.full((height // 2, width // 2), 128, np.uint8)
-            file.write(b"FRAME\n" + light.tobytes() + 2 * colour.tobytes())
+            color = np.full((height // 2, width // 2), 128, np.uint8)
+            file.write(b"FRAME\n" + light.tobytes() + 2 * color.tobytes())
     return path
 
 
@@ -247,7 +247,8 @@ def test_camera_is_painted_live_and_recorded(browser, address, tmp_path) -> None
         first = shown(page)
         page.click("#record")
         recorded, moved = painted(page), 0.0
-        while moved < 1 / 255:  # its square goes round: it may be where it began
+        # The camera's square goes round: any frame may show it where it began.
+        while moved < 1 / 255:
             assert painted(page) < recorded + 200, moved
             wait_painted(page, painted(page) + 1)
             moved = np.abs(shown(page) - first).mean()

@@ -14,9 +14,10 @@ ROOT = WEB.parent
 sys.path.insert(0, str(ROOT))
 
 from duostyle.export.browser import for_browsers  # noqa: E402
-from duostyle.export.graph import Ports, export_graph  # noqa: E402
+from duostyle.export.graph import GraphSignature, export_graph  # noqa: E402
+from duostyle.files import atomic_writer  # noqa: E402
 from duostyle.inference.engine import fingerprint  # noqa: E402
-from duostyle.io.images import save_image, whole_file  # noqa: E402
+from duostyle.io.images import save_image  # noqa: E402
 from duostyle.models import (  # noqa: E402
     SMALL,
     StyleNetwork,
@@ -30,7 +31,7 @@ PUBLIC = WEB / "public"
 SAMPLE = ROOT / "assets" / "photos" / "astronaut.jpg"
 STYLES = ROOT / "assets" / "styles"
 THUMBNAIL = (180, 240)  # pixels
-PARTS = {"mask": Ports(mask_alone=True), "paint": Ports(takes_mask=True)}
+PARTS = {"mask": GraphSignature(mask_only=True), "paint": GraphSignature(mask_input=True)}
 
 
 def export_part(network: StyleNetwork, part: str, folder: Path, known: dict[str, str]) -> str:
@@ -79,7 +80,7 @@ def bundle(public: Path = PUBLIC) -> None:
         pairs.append(entry)
         print(f"{name}: exported")
     shutil.copyfile(SAMPLE, public / "sample.jpg")
-    with whole_file(public / "pairs.json") as part:
+    with atomic_writer(public / "pairs.json") as part:
         part.write_text(json.dumps(pairs, indent=1))
     print(f"wrote {public / 'pairs.json'}: {len(pairs)} pairs, {len(known)} graphs")
 

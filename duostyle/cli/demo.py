@@ -11,9 +11,10 @@ from PIL import Image
 
 from duostyle import training
 from duostyle.cli import train
-from duostyle.files import ROOT, printable
+from duostyle.files import ROOT, atomic_writer, printable
 from duostyle.inference import AlphaCurve, Output, open_painter, stylize, stylize_video
-from duostyle.io.images import PictureError, read_picture, tensor_to_pil, whole_file
+from duostyle.io.images import PictureError, read_picture
+from duostyle.io.pixels import tensor_to_pil
 from duostyle.io.sheet import Cell, contact_sheet
 from duostyle.models import (
     SMALL,
@@ -62,11 +63,11 @@ def paint_sheet(checkpoint: str, output: Path) -> Path:
         cells[alpha] = (f"alpha {alpha:g}", tensor_to_pil(stylized))
     name = header["styles"][0]["name"] + "-" + header["styles"][1]["name"]
     path = output / f"{name}.png"
-    with whole_file(path) as part:
+    with atomic_writer(path) as part:
         rows = [top, middle, [cells[alpha] for alpha in ALPHAS]]
         contact_sheet(rows, height=384).save(part, format="PNG")
     strip = output / f"{name}-alpha.png"
-    with whole_file(strip) as part:
+    with atomic_writer(strip) as part:
         contact_sheet([list(cells.values())], height=300).save(part, format="PNG")
     print(f"first picture, branch images and mask: {seconds:.2f} s")
     print(f"wrote {path}")
@@ -102,7 +103,7 @@ def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
             row.append((f"alpha {alpha:g}", tensor_to_pil(stylized)))
         rows.append(row)
     path = output / "pairs.png"
-    with whole_file(path) as part:
+    with atomic_writer(path) as part:
         contact_sheet(rows, height=300).save(part, format="PNG")
     print(f"wrote {path}")
     return path
@@ -139,7 +140,7 @@ def write_training_photos(folder: Path) -> Path:
         source = "stereo_motorcycle" if name == "motorcycle_left" else {"chelsea": "cat"}.get(name)
         pixels = getattr(data, source or name)()
         pixels = pixels[0] if isinstance(pixels, tuple) else pixels
-        with whole_file(folder / f"{name}.png") as part:
+        with atomic_writer(folder / f"{name}.png") as part:
             Image.fromarray(pixels).convert("RGB").save(part, format="PNG")
     return folder
 

@@ -1,4 +1,4 @@
-"""Evaluate trained pairs: `duostyle evaluate --help` lists the questions."""
+"""Evaluate trained pairs: `duostyle evaluate --help` lists the evaluations."""
 
 import argparse
 import json
@@ -23,13 +23,13 @@ from duostyle.evaluation import (
     temporal,
 )
 from duostyle.evaluation.options import Results
-from duostyle.files import printable
-from duostyle.io.images import PictureError, whole_file
+from duostyle.files import atomic_writer, printable
+from duostyle.io.images import PictureError
 from duostyle.models import CheckpointError, git_revision, keep_memory
 from duostyle.signals import INTERRUPTED, restore_interrupt_handler
 
 
-class Question(Protocol):
+class Evaluation(Protocol):
     """A subcommand: a module of `duostyle.evaluation`."""
 
     NAME: str
@@ -42,7 +42,7 @@ class Question(Protocol):
         """Evaluate, print a table and return all figures."""
 
 
-QUESTIONS: tuple[Question, ...] = (
+EVALUATIONS: tuple[Evaluation, ...] = (
     look,
     blind,
     regions,
@@ -59,12 +59,12 @@ QUESTIONS: tuple[Question, ...] = (
 def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     p = argparse.ArgumentParser(prog="duostyle evaluate", description="Evaluate trained pairs.")
-    subparsers = p.add_subparsers(dest="question", required=True, metavar="QUESTION")
-    for question in QUESTIONS:
+    subparsers = p.add_subparsers(dest="evaluation", required=True, metavar="EVALUATION")
+    for evaluation in EVALUATIONS:
         subparser = subparsers.add_parser(
-            question.NAME, help=question.HELP, description=question.HELP
+            evaluation.NAME, help=evaluation.HELP, description=evaluation.HELP
         )
-        question.add_arguments(subparser)
+        evaluation.add_arguments(subparser)
         subparser.add_argument("--json", type=Path, help="write all figures to this file")
     return p
 
@@ -86,7 +86,7 @@ def write_json(args: argparse.Namespace, results: Results) -> None:
         "torch": torch.__version__,
         **results,
     }
-    with whole_file(args.json) as part:
+    with atomic_writer(args.json) as part:
         part.write_text(json.dumps(full, indent=1, default=str) + "\n")
     print(args.json)
 
@@ -96,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     restore_interrupt_handler()
     keep_memory()
     args = parser().parse_args(argv)
-    question = next(q for q in QUESTIONS if args.question == q.NAME)
+    evaluation = next(e for e in EVALUATIONS if args.evaluation == e.NAME)
     try:
         if args.json:
             check_writable(args.json)
-        results = question.run(args)
+        results = evaluation.run(args)
         if args.json:
             write_json(args, results)
     except (ValueError, OSError, PictureError, CheckpointError) as error:

@@ -6,16 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from duostyle.export.graph import Ports, export_graph
+from duostyle.export.graph import GraphSignature, export_graph
 from duostyle.export.half_precision import to_fp16
 from duostyle.export.parity import Parity, compare
-from duostyle.files import ROOT, printable
-from duostyle.io.images import (
-    PictureError,
-    list_pictures,
-    read_picture,
-    whole_file,
-)
+from duostyle.files import ROOT, atomic_writer, printable
+from duostyle.io.images import PictureError, list_pictures, read_picture
 from duostyle.models import CheckpointError, load_pair, read_header, shipped_checkpoints
 from duostyle.signals import INTERRUPTED, restore_interrupt_handler
 
@@ -70,16 +65,16 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
     Raises ValueError, and keeps no file, if they exceed the tolerance of its precision.
     """
     network, header = load_pair(args.checkpoint), read_header(args.checkpoint)
-    ports = Ports(args.mask_input, args.mask_output, args.swap, args.mask_alone)
+    signature = GraphSignature(args.mask_input, args.mask_output, args.swap, args.mask_alone)
     kind = "fp16" if args.fp16 else "fp32"
     photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MAX_PHOTOS]]
     if not photos:
         raise PictureError(f"{args.photos}: no pictures in this folder")
-    with whole_file(path) as part:
-        export_graph(network, part, ports, args.size, header)
+    with atomic_writer(path) as part:
+        export_graph(network, part, signature, args.size, header)
         if args.fp16:
             to_fp16(part)
-        found = compare(network, part, ports, photos, args.size)
+        found = compare(network, part, signature, photos, args.size)
         if not found.within(kind):
             raise ValueError(f"{path}: not kept, {kind} differs from PyTorch by {found}")
     return found

@@ -18,15 +18,20 @@ from duostyle.inference import (
     NotFinite,
     StylizeOptions,
     open_painter,
-    paint_picture,
-    paint_video,
     parse_alphas,
     parse_keys,
+    stylize_image_to_files,
+    stylize_video_to_files,
 )
-from duostyle.inference.camera import CameraReport, LiveControls, run_camera
-from duostyle.inference.devices import OpenCVCamera, OpenCVScreen, Recording
+from duostyle.inference.camera import (
+    CameraReport,
+    LiveControls,
+    OpenCVCamera,
+    OpenCVScreen,
+    Recording,
+    run_camera,
+)
 from duostyle.inference.engine import BACKENDS
-from duostyle.inference.options import STEADY
 from duostyle.inference.paths import (
     Outputs,
     Plan,
@@ -38,13 +43,14 @@ from duostyle.inference.paths import (
     plan_outputs,
     unfinished_path,
 )
+from duostyle.inference.render import Painter
+from duostyle.inference.temporal_filter import STEADY
 from duostyle.io.images import WRITABLE, PictureError
 from duostyle.io.video_writer import WRITABLE_VIDEO
 from duostyle.models import (
     PRECISIONS,
     SMALL,
     CheckpointError,
-    Painter,
     describe,
     keep_memory,
     read_header,
@@ -264,7 +270,7 @@ def _paint_files(
                 mask = None
                 if args.mask:
                     mask = MaskSource(find_mask(args.mask, inputs[file]), args.invert_mask)
-                for path in paint_picture(network, file, outputs, mask, options):
+                for path in stylize_image_to_files(network, file, outputs, mask, options):
                     _say(f"wrote {path}")
         except KeyboardInterrupt as stop:
             _say(f"stopped; {file} is not finished")
@@ -377,7 +383,7 @@ def _paint_video(
     `several`: if one of several videos is interrupted, its files are renamed (see
     `unfinished_path`), so that the next call paints it whole.
     """
-    report = paint_video(
+    report = stylize_video_to_files(
         network,
         file,
         outputs,

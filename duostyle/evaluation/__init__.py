@@ -1,1 +1,1 @@
-"""Evaluation of trained pairs: one module for each question of `duostyle evaluate`."""
+"""Evaluation of trained pairs: one module for each evaluation of `duostyle evaluate`."""

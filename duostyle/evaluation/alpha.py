@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from duostyle.data.photos import Entry, find_labels
-from duostyle.evaluation.options import Results, add_labelled_photos, add_pair, add_size
+from duostyle.evaluation.options import Results, add_labeled_photos, add_pair, add_size
 from duostyle.evaluation.pair import (
     EvaluatedPair,
     Terms,
-    choose,
     mean_terms,
     objective_terms,
     read_scaled,
+    select_photos,
 )
 from duostyle.models import CheckpointError
 from duostyle.progress import progress
@@ -24,7 +24,7 @@ HELP = "one network for every alpha against networks trained for a single alpha"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `run`."""
     add_pair(parser)
-    add_labelled_photos(parser, count=40)
+    add_labeled_photos(parser, count=40)
     parser.add_argument(
         "--fixed",
         nargs="+",
@@ -104,7 +104,7 @@ def measure(
     photograph is suitable.
     """
     objective = conditioned.objective()
-    chosen = choose(entries, conditioned.classes, count)
+    chosen = select_photos(entries, conditioned.classes, count)
     rows: dict[float, list[tuple[Terms, Terms]]] = {alpha: [] for alpha in sorted(fixed)}
     for entry in progress(chosen, name=NAME, unit="photo"):
         photo, mask = read_scaled(conditioned, entry, size)

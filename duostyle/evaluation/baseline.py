@@ -22,14 +22,14 @@ from duostyle.evaluation.metrics import (
 from duostyle.evaluation.options import (
     Results,
     add_baseline,
-    add_labelled_photos,
+    add_labeled_photos,
     add_pair,
     add_segmenter,
 )
-from duostyle.evaluation.pair import EvaluatedPair, choose, read_labelled
+from duostyle.evaluation.pair import EvaluatedPair, read_labeled, select_photos
 from duostyle.evaluation.single_style import Baseline
 from duostyle.losses import content_distance
-from duostyle.losses.vgg_weights import read_weights, vgg16_weights
+from duostyle.losses.perceptual import read_weights, vgg16_weights
 from duostyle.progress import progress
 
 NAME = "baseline"
@@ -41,7 +41,7 @@ Distance = Callable[[Tensor, Tensor], float]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `run`."""
     add_pair(parser)
-    add_labelled_photos(parser, count=40)
+    add_labeled_photos(parser, count=40)
     add_baseline(parser, required=True)
     add_segmenter(parser)
 
@@ -84,7 +84,7 @@ def lpips_distance(weights: Path | None, device: str) -> Distance:
     try:
         import lpips
     except ImportError:
-        raise ValueError("this question needs LPIPS: pip install -e '.[evaluate]'") from None
+        raise ValueError("this evaluation needs LPIPS: pip install -e '.[evaluate]'") from None
     state = read_weights(weights) if weights else vgg16_weights()
     network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
     trunk = {}
@@ -110,14 +110,14 @@ class Scorer:
         self,
         stylized: Tensor,
         own_mask: Tensor,
-        labelled: tuple[Tensor, Tensor, Tensor],
+        labeled: tuple[Tensor, Tensor, Tensor],
         seconds: float,
     ) -> Score:
         """Score one picture.
 
-        `own_mask`: the mask that it was combined by; `labelled`: from `read_labelled`.
+        `own_mask`: the mask that it was combined by; `labeled`: from `read_labeled`.
         """
-        photo, mask, known = labelled
+        photo, mask, known = labeled
         vgg, scale = self.pair.vgg, style_scale(self.targets)
         foreground, background = region_grams(vgg, stylized, mask, known - mask)
         features, truth = (vgg(x, [CONTENT_LAYER])[CONTENT_LAYER] for x in (stylized, photo))
@@ -157,8 +157,8 @@ def measure(
         ),
     }
     scores: dict[str, list[Score]] = {name: [] for name in methods}
-    for entry in progress(choose(entries, pair.classes, count), name=NAME, unit="photo"):
-        photo, mask, known = (x.to(pair.device) for x in read_labelled(entry, pair.classes))
+    for entry in progress(select_photos(entries, pair.classes, count), name=NAME, unit="photo"):
+        photo, mask, known = (x.to(pair.device) for x in read_labeled(entry, pair.classes))
         for name, method in methods.items():
             if not scores[name]:
                 method.stylize(photo)  # warm-up

@@ -11,7 +11,9 @@ from PIL import Image
 
 from duostyle.evaluation.look import find_results
 from duostyle.evaluation.options import Results
-from duostyle.io.images import PictureError, list_pictures, read_picture, tensor_to_pil, whole_file
+from duostyle.files import atomic_writer
+from duostyle.io.images import PictureError, list_pictures, read_picture
+from duostyle.io.pixels import tensor_to_pil
 from duostyle.io.sheet import contact_sheet
 from duostyle.progress import progress
 
@@ -101,10 +103,10 @@ def write_sheets(
             [("photograph", _open(files[stem])), *styles],
             list(zip(CHOICES, results, strict=False)),
         ]
-        with whole_file(output / f"{number:02d}.png") as part:
+        with atomic_writer(output / f"{number:02d}.png") as part:
             contact_sheet(rows, HEIGHT).save(part, format="PNG")
         key[f"{number:02d}"] = sides[number]
-    with whole_file(output / KEY) as part:
+    with atomic_writer(output / KEY) as part:
         part.write_text(json.dumps(key, indent=1) + "\n")
     return len(shared)
 

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.metrics import composite
-from duostyle.evaluation.options import Results, add_labelled_photos, add_pair, positive_int
-from duostyle.evaluation.pair import EvaluatedPair, read_labelled
-from duostyle.io.images import PictureError, read_picture, save_image, tensor_to_pil
+from duostyle.evaluation.options import Results, add_labeled_photos, add_pair, positive_int
+from duostyle.evaluation.pair import EvaluatedPair, read_labeled
+from duostyle.io.images import PictureError, read_picture, save_image
+from duostyle.io.pixels import tensor_to_pil
 from duostyle.io.sheet import Cell, contact_sheet
 from duostyle.models import StyleNetwork, load_pair
 from duostyle.progress import progress
@@ -27,7 +28,7 @@ SAMPLE_ALPHAS = (0.0, 0.5, 1.0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `run`."""
     add_pair(parser)
-    add_labelled_photos(parser, count=6)
+    add_labeled_photos(parser, count=6)
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.add_argument(
         "-o",
@@ -72,7 +73,7 @@ def sheets(
     Raises PictureError if a file cannot be read.
     """
     network, device = pair.network, pair.device
-    photo, mask, _ = (x.to(device) for x in read_labelled(entries[0], pair.classes))
+    photo, mask, _ = (x.to(device) for x in read_labeled(entries[0], pair.classes))
     yield "composite", comparison(network, without_tv, photo, mask)
     yield "blend", blend(network, photo)
     photos = (

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from duostyle.evaluation.optional import opencv
 from duostyle.evaluation.options import (
     Results,
     add_baseline,
@@ -18,18 +17,13 @@ from duostyle.evaluation.options import (
     add_device,
     add_size,
     add_styles,
+    opencv,
     positive_int,
 )
 from duostyle.evaluation.pair import STYLES, find_style
 from duostyle.evaluation.single_style import composite_by_predicted_mask, load_single_style
-from duostyle.io.images import (
-    PictureError,
-    list_pictures,
-    long_side,
-    read_picture,
-    read_style,
-    resize,
-)
+from duostyle.io.images import PictureError, list_pictures, read_picture, read_style
+from duostyle.io.pixels import long_side, resize
 from duostyle.models import StyleNetwork, load_pair, pick_device, read_header
 from duostyle.progress import progress
 

@@ -17,19 +17,19 @@ from duostyle.data.photos import Entry, find_labels
 from duostyle.evaluation.options import (
     Results,
     add_iterations,
-    add_labelled_photos,
+    add_labeled_photos,
     add_pair,
     add_size,
 )
 from duostyle.evaluation.pair import (
     EvaluatedPair,
     Terms,
-    choose,
     mean_terms,
     objective_terms,
     read_scaled,
+    select_photos,
 )
-from duostyle.io.images import sha256, whole_file
+from duostyle.files import atomic_writer, sha256
 from duostyle.losses.solver import SOLVER_VERSION, Solution, solve, white_noise
 from duostyle.models import PRECISIONS
 from duostyle.progress import progress
@@ -45,7 +45,7 @@ LEAST = 1e-12  # for logarithms
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `run`."""
     add_pair(parser)
-    add_labelled_photos(parser, count=20)
+    add_labeled_photos(parser, count=20)
     add_size(parser, "short", 256)
     add_iterations(parser)
     parser.add_argument(
@@ -167,7 +167,7 @@ def measure(
     """
     objective = pair.objective()
     counts = (*[c for c in CHECKPOINTS if c < iterations], iterations)
-    chosen, dtype = choose(entries, pair.classes, count), PRECISIONS[precision]
+    chosen, dtype = select_photos(entries, pair.classes, count), PRECISIONS[precision]
     found: list[Comparison] = []
     total = len(chosen) * len(ALPHAS) * iterations
     with progress(name=NAME, unit="iteration", total=total) as bar:
@@ -197,7 +197,7 @@ def _cached(file: Path, compute: Callable[[], Sequence[Solution]]) -> dict[int, 
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{file}: damaged ({error}); delete it") from error
     result = {solution.closures: solution.terms for solution in compute()}
-    with whole_file(file) as part:
+    with atomic_writer(file) as part:
         part.write_text(json.dumps(result) + "\n")
     return result
 

@@ -1,12 +1,13 @@
-"""Command-line arguments that several questions share."""
+"""Command-line arguments that several evaluations share, and their optional dependency."""
 
 import argparse
 from pathlib import Path
+from types import ModuleType
 
 from duostyle.files import ROOT
 from duostyle.models import shipped_checkpoints
 
-Results = dict[str, object]  # every figure of a question, as written by --json
+Results = dict[str, object]  # every figure of an evaluation, as written by --json
 PHOTO = ROOT / "assets" / "photos" / "astronaut.jpg"
 
 
@@ -52,7 +53,7 @@ def add_checkpoints(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_labelled_photos(parser: argparse.ArgumentParser, count: int | None = None) -> None:
+def add_labeled_photos(parser: argparse.ArgumentParser, count: int | None = None) -> None:
     """Add `--photos` and `--labels`, and `--count` if it has a default."""
     parser.add_argument("--photos", type=Path, required=True, help="folder of photographs")
     parser.add_argument(
@@ -123,3 +124,12 @@ def picture_size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 16):
         raise argparse.ArgumentTypeError(f"'{text}' is not WxH of at least 16x16 pixels")
     return int(width), int(height)
+
+
+def opencv() -> ModuleType:
+    """Import OpenCV. Raises ValueError if it is not installed."""
+    try:
+        import cv2
+    except ImportError:
+        raise ValueError("this evaluation needs OpenCV: pip install -e '.[evaluate]'") from None
+    return cv2

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from duostyle.data.masks import IGNORE, foreground_classes, foreground_mask, read_labels
 from duostyle.data.photos import Entry
-from duostyle.files import ROOT
-from duostyle.io.images import list_pictures, read_picture, read_style, resize, sha256, short_side
+from duostyle.files import ROOT, sha256
+from duostyle.io.images import list_pictures, read_picture, read_style
+from duostyle.io.pixels import resize, short_side
 from duostyle.losses import Objective, ObjectiveInput, ObjectiveWeights, PerceptualNetwork
 from duostyle.models import CheckpointError, StyleNetwork, load_pair, pick_device, read_header
 
@@ -135,7 +136,7 @@ def find_style(style: dict[str, str], folder: Path) -> Path:
     )
 
 
-def read_labelled(entry: Entry, classes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def read_labeled(entry: Entry, classes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Read a photograph with its label.
 
     Returns the photograph `(1, 3, H, W)` in [0, 1], its binary foreground mask, and 1 where the
@@ -148,7 +149,7 @@ def read_labelled(entry: Entry, classes: Sequence[int]) -> tuple[Tensor, Tensor,
 
 def read_scaled(pair: EvaluatedPair, entry: Entry, size: int) -> tuple[Tensor, Tensor]:
     """Read a photograph, its short side scaled to `size` pixels, and its binary mask."""
-    photo, mask, _ = read_labelled(entry, pair.classes)
+    photo, mask, _ = read_labeled(entry, pair.classes)
     shape = short_side((photo.shape[-2], photo.shape[-1]), size)
     mask = (resize(mask, shape) > 0.5).float()
     return resize(photo, shape).to(pair.device), mask.to(pair.device)
@@ -159,7 +160,7 @@ def has_both_regions(mask: Tensor) -> bool:
     return FOREGROUND_SHARE[0] <= mask.mean().item() <= FOREGROUND_SHARE[1]
 
 
-def choose(entries: Sequence[Entry], classes: Sequence[int], count: int) -> list[Entry]:
+def select_photos(entries: Sequence[Entry], classes: Sequence[int], count: int) -> list[Entry]:
     """Select the first `count` photographs with 10 to 70 % foreground.
 
     Raises PictureError if a file cannot be read, ValueError if there is no such photograph.
@@ -167,7 +168,7 @@ def choose(entries: Sequence[Entry], classes: Sequence[int], count: int) -> list
 
     def suitable() -> Iterator[Entry]:
         for entry in entries:
-            if has_both_regions(read_labelled(entry, classes)[1]):
+            if has_both_regions(read_labeled(entry, classes)[1]):
                 yield entry
 
     chosen = list(islice(suitable(), count))

@@ -20,12 +20,12 @@ from duostyle.evaluation.metrics import (
     seam_ratio,
     style_scale,
 )
-from duostyle.evaluation.options import Results, add_labelled_photos, add_pair
+from duostyle.evaluation.options import Results, add_labeled_photos, add_pair
 from duostyle.evaluation.pair import (
     FOREGROUND_SHARE,
     EvaluatedPair,
     has_both_regions,
-    read_labelled,
+    read_labeled,
 )
 from duostyle.progress import progress
 
@@ -40,7 +40,7 @@ Distances = tuple[float, float, float, float]  # foreground to styles 1 and 2, b
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `run`."""
     add_pair(parser)
-    add_labelled_photos(parser)
+    add_labeled_photos(parser)
 
 
 def run(args: argparse.Namespace) -> Results:
@@ -109,7 +109,7 @@ class RegionReport:
 
 @torch.inference_mode()
 def measure(pair: EvaluatedPair, entries: Sequence[Entry]) -> RegionReport:
-    """Measure a pair on labelled photographs; the labels define the regions.
+    """Measure a pair on labeled photographs; the labels define the regions.
 
     Raises PictureError if a photograph or a label cannot be read, ValueError if no photograph has
     10 to 70 % foreground.
@@ -118,7 +118,7 @@ def measure(pair: EvaluatedPair, entries: Sequence[Entry]) -> RegionReport:
     scale = style_scale(targets)
     report = RegionReport({alpha: [] for alpha in ALPHAS})
     for entry in progress(entries, name=NAME, unit="photo"):
-        photo, mask, known = (x.to(pair.device) for x in read_labelled(entry, pair.classes))
+        photo, mask, known = (x.to(pair.device) for x in read_labeled(entry, pair.classes))
         if mask.mean() < MASK_SHARE:
             continue
         encoded = pair.network.encode(photo)

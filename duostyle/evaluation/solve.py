@@ -16,15 +16,9 @@ from duostyle.evaluation.options import (
     add_size,
 )
 from duostyle.evaluation.pair import EvaluatedPair
-from duostyle.io.images import (
-    PictureError,
-    long_side,
-    read_mask,
-    read_picture,
-    resize,
-    tensor_to_pil,
-    whole_file,
-)
+from duostyle.files import atomic_writer
+from duostyle.io.images import PictureError, read_mask, read_picture
+from duostyle.io.pixels import long_side, resize, tensor_to_pil
 from duostyle.losses import Objective, ObjectiveWeights
 from duostyle.losses.solver import Solution, reference_weights, solve
 from duostyle.models import check_alpha
@@ -177,5 +171,5 @@ def write(solution: Solution, paths: Sequence[Path]) -> None:
     """
     pictures = (solution.stylized, solution.foreground, solution.background)
     for path, pixels in zip(paths, pictures, strict=True):
-        with whole_file(path) as part:
+        with atomic_writer(path) as part:
             tensor_to_pil(pixels[0]).save(part, format="PNG")

@@ -14,13 +14,17 @@ from typing import TypeVar
 
 import torch
 
-from duostyle.evaluation import flops
 from duostyle.evaluation.benchmark import (
     SEGMENTERS,
+    SIZES,
     ClipTiming,
+    PassCost,
     PictureTiming,
+    Roofline,
     Setup,
     in_subprocess,
+    measure_roofline,
+    pass_cost,
     time_clip,
     time_pictures,
     write_clip,
@@ -89,8 +93,8 @@ class SpeedReport:
     """All measurements of a run."""
 
     device: str
-    costs: dict[str, list[flops.PassCost]] = field(default_factory=dict)  # by checkpoint
-    rooflines: dict[str, flops.Roofline] = field(default_factory=dict)  # by precision
+    costs: dict[str, list[PassCost]] = field(default_factory=dict)  # by checkpoint
+    rooflines: dict[str, Roofline] = field(default_factory=dict)  # by precision
     pictures: list[tuple[Setup, tuple[int, int], PictureTiming]] = field(default_factory=list)
     clips: list[tuple[Setup, tuple[int, int], ClipTiming]] = field(default_factory=list)
     cold_start: dict[str, float] = field(default_factory=dict)  # seconds, by checkpoint
@@ -150,8 +154,8 @@ def measure(
     report = SpeedReport(device)
     for name in checkpoints:
         network = load_pair(name)
-        counted = dict.fromkeys([*flops.SIZES, *sizes])
-        report.costs[name] = [flops.pass_cost(network, *size) for size in counted]
+        counted = dict.fromkeys([*SIZES, *sizes])
+        report.costs[name] = [pass_cost(network, *size) for size in counted]
     if device == "cpu" and reduced_precision(device) is None:
         report.skipped.append("bf16: this CPU has no bf16 instructions")
     planned = setups(checkpoints, device, compile)
@@ -168,7 +172,7 @@ def measure(
 
         for precision in precisions:
             report.rooflines[precision] = measured(
-                f"roofline {precision}", flops.measure_roofline, device, PRECISIONS[precision]
+                f"roofline {precision}", measure_roofline, device, PRECISIONS[precision]
             )
         for size in sizes:
             for setup in planned:
@@ -249,7 +253,7 @@ def table(report: SpeedReport) -> str:
     lines += ["", *_header("network alone", "size", "median ms", "p95 ms", "frames/s",
                            "of roofline", *ratios, "peak MB")]  # fmt: skip
     lines += [_picture_row(report, *row) for row in report.pictures]
-    lines += ["", *_header("file to file", "size", "frames/s", "decode ms", "paint ms",
+    lines += ["", *_header("file to file", "size", "frames/s", "decode ms", "stylize ms",
                            "encode ms", "peak MB")]  # fmt: skip
     for setup, (width, height), clip in report.clips:
         stages = " | ".join(f"{1000 * seconds / clip.frames:.1f}" for seconds in clip.busy.values())

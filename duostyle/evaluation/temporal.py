@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from duostyle.evaluation.metrics import iou
+from duostyle.evaluation.metrics import FlowWarp, iou
 from duostyle.evaluation.options import (
     PHOTO,
     Results,
@@ -23,18 +23,9 @@ from duostyle.evaluation.options import (
 )
 from duostyle.evaluation.pair import EvaluatedPair
 from duostyle.evaluation.single_style import Baseline
-from duostyle.evaluation.warp import FlowWarp
 from duostyle.inference.temporal_filter import TemporalFilter
-from duostyle.io.images import (
-    PictureError,
-    list_pictures,
-    long_side,
-    natural_order,
-    read_mask,
-    read_picture,
-    resize,
-)
-from duostyle.io.pixels import frames_to_tensor
+from duostyle.io.images import PictureError, list_pictures, natural_order, read_mask, read_picture
+from duostyle.io.pixels import frames_to_tensor, long_side, resize
 from duostyle.io.video import Frame, VideoReader
 from duostyle.models import StyleNetwork, load_pair
 from duostyle.progress import progress

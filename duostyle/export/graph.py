@@ -30,25 +30,25 @@ EXAMPLE = (
 
 
 @dataclass(frozen=True)
-class Ports:
+class GraphSignature:
     """A graph's inputs besides `content` and `alpha`, and its outputs besides `stylized`."""
 
-    takes_mask: bool = False  # input `mask` instead of the learned one
-    gives_mask: bool = False  # output `mask`
+    mask_input: bool = False  # input `mask` instead of the learned one
+    mask_output: bool = False  # output `mask`
     swap: bool = False  # the foreground in style 2
-    mask_alone: bool = False  # `content` to `mask` only, without painting
+    mask_only: bool = False  # `content` to `mask` only, without painting
 
     def inputs(self) -> list[str]:
         """Return the names of the inputs in order."""
-        if self.mask_alone:
+        if self.mask_only:
             return ["content"]
-        return ["content", "alpha", *["mask"] * self.takes_mask]
+        return ["content", "alpha", *["mask"] * self.mask_input]
 
     def outputs(self) -> list[str]:
         """Return the names of the outputs in order."""
-        if self.mask_alone:
+        if self.mask_only:
             return ["mask"]
-        return ["stylized", *["mask"] * self.gives_mask]
+        return ["stylized", *["mask"] * self.mask_output]
 
     def pick(self, given: Sequence[T]) -> list[T]:
         """Select the inputs from content, alpha and mask."""
@@ -62,31 +62,31 @@ class Ports:
         mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Return the outputs in order. Arguments as for `StyleNetwork.forward`."""
-        encoded = network.encode(content, mask if self.takes_mask else None)
-        if self.mask_alone:
+        encoded = network.encode(content, mask if self.mask_input else None)
+        if self.mask_only:
             return (encoded.mask,)
         stylized = network.decode(encoded, alpha, self.swap)
-        return (stylized, encoded.mask) if self.gives_mask else (stylized,)
+        return (stylized, encoded.mask) if self.mask_output else (stylized,)
 
 
 class Graph(nn.Module):
-    """A network with the inputs and outputs of `Ports`, as a module to export."""
+    """A network with the inputs and outputs of `GraphSignature`, as a module to export."""
 
-    def __init__(self, network: StyleNetwork, ports: Ports) -> None:
+    def __init__(self, network: StyleNetwork, signature: GraphSignature) -> None:
         super().__init__()
-        self.network, self.ports = network, ports
+        self.network, self.signature = network, signature
 
     def forward(
         self, content: Tensor, alpha: Tensor | float = 0.0, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """`content`: `(B, 3, H, W)` in [0, 1]; `alpha`: `(B,)`; `mask`: `(B, 1, H, W)`."""
-        return self.ports.run(self.network, content, alpha, mask)
+        return self.signature.run(self.network, content, alpha, mask)
 
 
 def export_graph(
     network: StyleNetwork,
     path: Path,
-    ports: Ports = Ports(),
+    signature: GraphSignature = GraphSignature(),
     size: tuple[int, int] | None = None,
     header: Mapping[str, Any] | None = None,
 ) -> None:
@@ -99,18 +99,18 @@ def export_graph(
     batch, height, width = EXAMPLE if size is None else (EXAMPLE[0], *size)
     sides = {} if size else {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     picture = torch.rand(batch, 3, height, width)
-    example = ports.pick([picture, torch.rand(batch), picture[:, :1]])
-    free = ports.pick([{0: Dim.DYNAMIC, **sides}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, **sides}])
+    example = signature.pick([picture, torch.rand(batch), picture[:, :1]])
+    free = signature.pick([{0: Dim.DYNAMIC, **sides}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, **sides}])
     with quiet(), torch.no_grad():
         program = torch.export.export(
-            Graph(network, ports).eval(), tuple(example), dynamic_shapes=tuple(free)
+            Graph(network, signature).eval(), tuple(example), dynamic_shapes=tuple(free)
         )
         made = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=OPSET,
-            input_names=ports.inputs(),
-            output_names=ports.outputs(),
+            input_names=signature.inputs(),
+            output_names=signature.outputs(),
             verbose=False,
         )
     assert made is not None  # with dynamo=True

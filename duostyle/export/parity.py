@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from duostyle.export.graph import Ports, open_session
+from duostyle.export.graph import GraphSignature, open_session
 from duostyle.models import StyleNetwork
 
 SIZES = ((16, 16), (67, 41), (144, 200), (255, 257), (360, 640))  # height, width
@@ -37,7 +37,7 @@ class Parity:
 def compare(
     network: StyleNetwork,
     graph: Path,
-    ports: Ports,
+    signature: GraphSignature,
     photos: Sequence[Tensor],
     size: tuple[int, int] | None = None,
 ) -> Parity:
@@ -52,10 +52,10 @@ def compare(
     for height, width in [size] if size else SIZES:
         pictures = _batch(photos, height, width)
         given = (pictures, torch.tensor(ALPHAS), (pictures[:, :1] > 0.5).float())
-        arrays = [value.numpy() for value in ports.pick(given)]
-        found = session.run(None, dict(zip(ports.inputs(), arrays, strict=True)))
+        arrays = [value.numpy() for value in signature.pick(given)]
+        found = session.run(None, dict(zip(signature.inputs(), arrays, strict=True)))
         with torch.inference_mode():
-            expected = ports.run(network, *given)
+            expected = signature.run(network, *given)
         for array, tensor in zip(found, expected, strict=True):
             apart = np.abs(array - tensor.numpy())
             if apart.shape != tuple(tensor.shape) or not np.isfinite(apart).all():

@@ -1,20 +1,23 @@
 """Pictures, videos and cameras through a network."""
 
-from duostyle.inference.alpha import Alpha, AlphaCurve, parse_alphas, parse_keys
-from duostyle.inference.backends import open_painter
-from duostyle.inference.image import paint_picture, stylize_image
+from duostyle.inference.engine import open_painter
+from duostyle.inference.image import stylize_image, stylize_image_to_files
 from duostyle.inference.masks import MaskSource
-from duostyle.inference.options import StylizeOptions
 from duostyle.inference.render import (
+    Alpha,
+    AlphaCurve,
     EncodedContent,
     NotFinite,
     Output,
     Renderer,
     Result,
+    StylizeOptions,
     encode,
+    parse_alphas,
+    parse_keys,
     stylize,
 )
-from duostyle.inference.video import VideoReport, paint_video, stylize_video
+from duostyle.inference.video import VideoReport, stylize_video, stylize_video_to_files
 from duostyle.io.video_writer import Encoding
 
 __all__ = [
@@ -31,11 +34,11 @@ __all__ = [
     "VideoReport",
     "encode",
     "open_painter",
-    "paint_picture",
-    "paint_video",
     "parse_alphas",
     "parse_keys",
     "stylize",
     "stylize_image",
+    "stylize_image_to_files",
     "stylize_video",
+    "stylize_video_to_files",
 ]

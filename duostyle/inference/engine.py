@@ -1,4 +1,4 @@
-"""Run a network's graph in ONNX Runtime or OpenVINO, with the network's own interface."""
+"""Run a checkpoint in PyTorch, or its graph in ONNX Runtime or OpenVINO with the same interface."""
 
 import hashlib
 import os
@@ -13,15 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from duostyle.export.graph import Ports, export_graph, open_session
-from duostyle.files import WriteError, printable, write_whole
-from duostyle.io.images import sha256
-from duostyle.models import Inspection, StyleNetwork, check_alpha, check_content
+from duostyle.export.graph import GraphSignature, export_graph, open_session
+from duostyle.files import WriteError, cache_folder, printable, sha256, write_atomically
+from duostyle.inference.render import Painter
+from duostyle.models import (
+    Inspection,
+    StyleNetwork,
+    check_alpha,
+    check_content,
+    load_pair,
+    pick_device,
+    pick_precision,
+)
 
 GRAPH_VERSION = 2  # raised to invalidate the graphs in caches
 DIGEST = 16  # characters of a digest in a graph's file name
 MAX_SIZES = 4  # picture sizes kept compiled
-AT_ONCE = 4  # frames of a file painted in parallel, each on cores of its own
+OPENVINO_BATCH_SIZE = 4  # frames of a video stylized in parallel, each on cores of its own
 BACKENDS = ("torch", "onnx", "openvino")
 
 Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
@@ -153,7 +161,7 @@ class GraphEngine:
         """
         self.network, self.folder, self.any_size = network, folder, any_size
         self.load = RUNNERS[backend](precision)
-        self.at_once = AT_ONCE if backend == "openvino" else 1
+        self.default_batch_size = OPENVINO_BATCH_SIZE if backend == "openvino" else 1
         self.fingerprint = fingerprint(network)
         self.runs: dict[Path, Run] = {}
         self.files: dict[str, Path] = {}  # the graphs' files by name
@@ -189,33 +197,38 @@ class GraphEngine:
         inputs += [] if mask is None else [mask]
         arrays = [np.ascontiguousarray(value.float().numpy()) for value in inputs]
         height, width = content.shape[-2:]
-        run = self._run(Ports(mask is not None, mask is None, swap), (height, width))
+        run = self._run(GraphSignature(mask is not None, mask is None, swap), (height, width))
         stylized, *learned = map(torch.from_numpy, run(arrays))
         return stylized, learned[0] if mask is None else mask
 
-    def _run(self, ports: Ports, size: tuple[int, int]) -> Run:
-        graph = self._graph(ports, None if self.any_size else size)
+    def _run(self, signature: GraphSignature, size: tuple[int, int]) -> Run:
+        graph = self._graph(signature, None if self.any_size else size)
         if graph not in self.runs:
             self.runs[graph] = self.load(graph)
         return self.runs[graph]
 
-    def _graph(self, ports: Ports, size: tuple[int, int] | None) -> Path:
+    def _graph(self, signature: GraphSignature, size: tuple[int, int] | None) -> Path:
         """Return the graph's file; export it if the cache has none, or a damaged one."""
-        marks = [self.fingerprint, *ports.inputs(), *ports.outputs(), *["swap"] * ports.swap]
+        marks = [
+            self.fingerprint,
+            *signature.inputs(),
+            *signature.outputs(),
+            *["swap"] * signature.swap,
+        ]
         name = "-".join([*marks, f"{size[1]}x{size[0]}" if size else "any"])
         if name not in self.files:
-            self.files[name] = find_whole(self.folder, name) or self._export(name, ports, size)
+            self.files[name] = find_intact(self.folder, name) or self._export(name, signature, size)
         return self.files[name]
 
-    def _export(self, name: str, ports: Ports, size: tuple[int, int] | None) -> Path:
+    def _export(self, name: str, signature: GraphSignature, size: tuple[int, int] | None) -> Path:
         """Export a graph to the cache, or to a temporary folder if the cache is read-only."""
         what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
         print(f"exporting the ONNX graph for {what} (once, 6 to 40 s)", file=sys.stderr)
         path = Path(self.scratch.name) / f"{name}.onnx"
-        export_graph(self.network, path, ports, size)
+        export_graph(self.network, path, signature, size)
         kept = self.folder / f"{name}.{digest_of(path)}.onnx"
         try:
-            write_whole(kept, path.read_bytes())
+            write_atomically(kept, path.read_bytes())
         except WriteError as error:
             print(f"{printable(str(error))}: exported again next time", file=sys.stderr)
             return path
@@ -223,7 +236,7 @@ class GraphEngine:
         return kept
 
 
-def find_whole(folder: Path, name: str) -> Path | None:
+def find_intact(folder: Path, name: str) -> Path | None:
     """Return the cached graph of this name whose content matches the digest in its file name.
 
     Other files of this name are damaged: they are removed if permissions allow.
@@ -251,3 +264,41 @@ def fingerprint(network: StyleNetwork, *parts: nn.Module) -> str:
             digest.update(name.encode())
             digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def open_painter(
+    checkpoint: str | Path,
+    device: str = "auto",
+    backend: str = "auto",
+    precision: str = "auto",
+    moving: bool = False,
+    compile: bool = False,
+) -> tuple[Painter, str]:
+    """Load a checkpoint in a backend; return it and the precision to call `stylize` with.
+
+    `checkpoint`: a file or a shipped name; `device`: auto, cpu, cuda, mps; `backend`: torch, onnx,
+    openvino, or auto: OpenVINO for videos and cameras on a CPU if it is installed, else PyTorch;
+    `moving`: many pictures of one size, as in a video; `compile`: use torch.compile, which takes
+    minutes at the start.
+    Raises CheckpointError for an unusable checkpoint, ValueError for an option that this machine or
+    backend does not support.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise ValueError(f"--backend {backend}: is none of {', '.join(BACKENDS)}")
+    network = load_pair(checkpoint, pick_device(device))
+    kind = network.device.type
+    if backend == "auto":
+        on_cpu = moving and not compile and kind == "cpu"
+        backend = fastest_backend(precision) if on_cpu else "torch"
+    if backend == "torch":
+        if compile:
+            for name in ("encode", "decode", "decode_all"):
+                setattr(network, name, torch.compile(getattr(network, name)))
+        return network, pick_precision(precision, kind)
+    if compile:
+        raise ValueError("--compile is for --backend torch")
+    if kind != "cpu" and device != "auto":
+        raise ValueError(f"--backend {backend} runs on the CPU; use --device cpu")
+    graphs = cache_folder() / "graphs"
+    engine = GraphEngine(network.cpu(), backend, precision, graphs, any_size=not moving)
+    return engine, "fp32"  # the engine sets its own

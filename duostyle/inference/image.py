@@ -8,10 +8,18 @@ from typing import Unpack
 from PIL import Image
 from torch import Tensor
 
-from duostyle.inference.alpha import AlphaCurve
 from duostyle.inference.masks import MaskSource, open_mask
-from duostyle.inference.options import DEFAULTS, StylizeKeywords, StylizeOptions
-from duostyle.inference.render import Output, Renderer, Result, stylize
+from duostyle.inference.render import (
+    DEFAULTS,
+    AlphaCurve,
+    Output,
+    Painter,
+    Renderer,
+    Result,
+    StylizeKeywords,
+    StylizeOptions,
+    stylize,
+)
 from duostyle.io.images import (
     Picture,
     PictureError,
@@ -23,7 +31,6 @@ from duostyle.io.images import (
     write_picture,
 )
 from duostyle.io.pixels import tensor_to_pil
-from duostyle.models import Painter
 
 
 def stylize_image(
@@ -55,7 +62,7 @@ def stylize_image(
     return tensor_to_pil(found[Output.STYLIZED][0])
 
 
-def paint_picture(
+def stylize_image_to_files(
     network: Painter,
     photo: Path,
     outputs: Mapping[Result, Path],
@@ -64,7 +71,7 @@ def paint_picture(
 ) -> list[Path]:
     """Stylize a picture file into one or several files; returns them in the order of writing.
 
-    EXIF, colour profile and transparency are kept. Raises as `stylize_image` does, and PictureError
+    EXIF, color profile and transparency are kept. Raises as `stylize_image` does, and PictureError
     for a file that cannot be written and for an alpha that is a curve.
     """
     if any(isinstance(result.alpha, AlphaCurve) for result in outputs):

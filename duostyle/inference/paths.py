@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from duostyle.files import MAX_NAME
-from duostyle.inference.alpha import Alpha
-from duostyle.inference.render import BRANCHES, Output, Result
-from duostyle.io.images import PICTURE_SUFFIXES, WRITABLE, PictureError, list_pictures
-from duostyle.io.opening import check_regular
+from duostyle.inference.render import BRANCHES, Alpha, Output, Result
+from duostyle.io.images import (
+    PICTURE_SUFFIXES,
+    WRITABLE,
+    PictureError,
+    check_regular,
+    list_pictures,
+)
 from duostyle.io.video import VIDEO_SUFFIXES
 from duostyle.io.video_writer import NUMBER, WRITABLE_VIDEO, is_numbered, unknown_suffix
 

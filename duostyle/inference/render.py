@@ -1,19 +1,157 @@
-"""The core of inference: content tensors to stylized tensors, for pictures, videos and cameras."""
+"""The core of inference: alphas, options, and content tensors to stylized tensors.
+
+Pictures, videos and cameras share it.
+"""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Unpack
+from typing import Protocol, TypedDict, TypeVar, Unpack
 
 import torch
 from torch import Tensor
 
-from duostyle.inference.alpha import Alpha, alpha_at
-from duostyle.inference.options import DEFAULTS, StylizeKeywords, StylizeOptions
-from duostyle.inference.temporal_filter import TemporalFilter
+from duostyle.inference.temporal_filter import STEADY, TemporalFilter, check_steady
 from duostyle.io.pixels import keep_chroma, long_side, resize, short_side
-from duostyle.models import PRECISIONS, SMALLEST_SIDE, Painter, check_alpha
+from duostyle.models import PRECISIONS, SMALLEST_SIDE, Inspection, check_alpha
+
+EncodedT = TypeVar("EncodedT")
+
+
+@dataclass(frozen=True)
+class AlphaCurve:
+    """Alpha over time: linear between keyframes, constant before the first and after the last.
+
+    Raises ValueError if the times do not increase from 0 or more, or if an alpha is not in [0, 1].
+    """
+
+    times: tuple[float, ...]  # seconds, or fractions of the video's length
+    alphas: tuple[float, ...]  # in [0, 1]
+    relative: bool = False  # times are fractions of the length
+
+    def __post_init__(self) -> None:
+        if not self.times or len(self.times) != len(self.alphas):
+            raise ValueError("a curve needs one alpha for each time, and at least one")
+        if list(self.times) != sorted(set(self.times)) or self.times[0] < 0:
+            raise ValueError("the times of a curve must increase, from 0 or more")
+        for alpha in self.alphas:
+            check_alpha(alpha)
+
+    def at(self, seconds: float, length: float) -> float:
+        """Alpha at a time in a video of `length` seconds, which may be infinite (unknown)."""
+        time = min(seconds / max(length, 1e-9), 1.0) if self.relative else seconds
+        after = bisect_right(self.times, time)
+        if after in (0, len(self.times)):
+            return self.alphas[min(after, len(self.times) - 1)]
+        begin, end = self.times[after - 1], self.times[after]
+        share = (time - begin) / (end - begin)
+        return self.alphas[after - 1] + share * (self.alphas[after] - self.alphas[after - 1])
+
+    def __format__(self, _: str) -> str:
+        """Format for a file name, for example `0to1`."""
+        return f"{self.alphas[0]:g}to{self.alphas[-1]:g}"
+
+
+Alpha = float | AlphaCurve
+
+
+def alpha_at(alpha: Alpha, seconds: float, length: float) -> float:
+    """The value of `alpha` at a time; see `AlphaCurve.at`."""
+    return alpha.at(seconds, length) if isinstance(alpha, AlphaCurve) else alpha
+
+
+def parse_alphas(text: str) -> list[Alpha]:
+    """Parse `0.5`, `0,0.5,1` (one result each) or `0:1` (from start to end of a video).
+
+    Raises ValueError for other text, and for values outside of [0, 1].
+    """
+    return [_parse_alpha(part.strip()) for part in text.split(",")]
+
+
+def _parse_alpha(text: str) -> Alpha:
+    try:
+        numbers = [float(part) for part in text.split(":")]
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number, A:B, or a list of them") from None
+    for number in numbers:
+        check_alpha(number)
+    if len(numbers) > 2:
+        raise ValueError(f"'{text}': A:B goes from A to B; --alpha-keys takes more")
+    return numbers[0] if len(numbers) == 1 else AlphaCurve((0.0, 1.0), tuple(numbers), True)
+
+
+def parse_keys(text: str) -> AlphaCurve:
+    """Parse keyframes such as `0s=0, 2s=1, 5s=0.3`. Raises ValueError for other text."""
+    times, alphas = [], []
+    for part in text.split(","):
+        time, _, alpha = part.strip().partition("=")
+        try:
+            times.append(float(time.strip().removesuffix("s")))
+            alphas.append(float(alpha))
+        except ValueError:
+            raise ValueError(f"'{part.strip()}' is not SECONDS=ALPHA, such as 2s=0.5") from None
+    return AlphaCurve(tuple(times), tuple(alphas))
+
+
+@dataclass(frozen=True)
+class StylizeOptions:
+    """How content is stylized. Raises ValueError for a value that is not allowed.
+
+    Pictures ignore `steady` and `batch`; cameras ignore `batch`.
+    """
+
+    swap: bool = False  # exchange the two styles
+    keep_colors: bool = False  # luminance of the stylized picture, chroma of the content
+    # Stylize with the long side at this many pixels, then enlarge: the strokes become larger.
+    size: int | None = None
+    precision: str = "fp32"  # fp32, bf16 or fp16
+    steady: float = STEADY  # strength of the temporal filter, 0 (off) to below 1
+    batch: int | None = None  # frames per forward pass; None: what is fastest
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, not {self.precision}")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size is 1 pixel or more, not {self.size}")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch is 1 frame or more, not {self.batch}")
+        check_steady(self.steady)
+
+
+class StylizeKeywords(TypedDict, total=False):
+    """The fields of StylizeOptions as keyword arguments."""
+
+    swap: bool
+    keep_colors: bool
+    size: int | None
+    precision: str
+    steady: float
+    batch: int | None
+
+
+DEFAULTS = StylizeOptions()
+
+
+class Painter(Protocol[EncodedT]):
+    """A `StyleNetwork`, or a runtime that executes its graph; arguments as for `StyleNetwork`.
+
+    `encode` a picture once, then `decode` for each alpha.
+    """
+
+    default_batch_size: int  # frames of a video in one forward pass
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def encode(self, content: Tensor, mask: Tensor | None = None) -> EncodedT: ...
+
+    def decode(self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False) -> Tensor: ...
+
+    def decode_all(
+        self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False
+    ) -> Inspection: ...
 
 
 class NotFinite(ValueError):

@@ -7,13 +7,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from duostyle.inference.options import check_steady
-
+STEADY = 0.9  # default strength
 CELL = 4  # pixels; sensor noise is averaged over cells of this size
-STILL, MOVING = 0.012, 0.04  # change of a cell's mean colour: no motion, full motion
-DILATION = 3  # cells; the neighbourhood of motion counts as motion
+STILL, MOVING = 0.012, 0.04  # change of a cell's mean color: no motion, full motion
+DILATION = 3  # cells; the neighborhood of motion counts as motion
 
 K = TypeVar("K")
+
+
+def check_steady(strength: float) -> None:
+    """Raise ValueError for a strength of the temporal filter outside of [0, 1)."""
+    if not 0 <= strength < 1:
+        raise ValueError(f"steady must lie in [0, 1), not {strength}")
 
 
 class TemporalFilter(Generic[K]):

@@ -1,12 +1,14 @@
 """Videos through a network: decoding, stylizing and encoding overlap, in constant memory."""
 
 import math
+import queue
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias, Unpack
+from typing import Generic, TypeAlias, TypeVar, Unpack
 
 import av
 import numpy as np
@@ -14,20 +16,28 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from duostyle.inference.alpha import Alpha, AlphaCurve
 from duostyle.inference.masks import MaskSource, video_masks
-from duostyle.inference.options import DEFAULTS, StylizeKeywords, StylizeOptions
-from duostyle.inference.render import Output, Renderer, Result
+from duostyle.inference.render import (
+    DEFAULTS,
+    Alpha,
+    AlphaCurve,
+    Output,
+    Painter,
+    Renderer,
+    Result,
+    StylizeKeywords,
+    StylizeOptions,
+)
 from duostyle.io.images import PictureError
-from duostyle.io.pipeline import BackgroundWriter, Prefetcher
 from duostyle.io.pixels import frames_to_tensor, tensor_to_frames
 from duostyle.io.video import Frame, VideoReader
 from duostyle.io.video_writer import Encoding, FrameWriter, open_writer
-from duostyle.models import Painter
 from duostyle.progress import progress
 from duostyle.signals import StopSignal
 
 Item: TypeAlias = Frame | av.Packet
+T = TypeVar("T")
+POLL_SECONDS = 0.1  # between checks of whether the other thread has stopped
 
 
 @dataclass
@@ -64,7 +74,7 @@ def stylize_video(
     NotFinite if a result is not finite.
     """
     source_mask = MaskSource(Path(mask)) if isinstance(mask, str | Path) else mask
-    return paint_video(
+    return stylize_video_to_files(
         network,
         Path(source),
         {Result(alpha): Path(output)},
@@ -76,7 +86,7 @@ def stylize_video(
     )
 
 
-def paint_video(
+def stylize_video_to_files(
     network: Painter,
     source: Path,
     outputs: Mapping[Result, Path],
@@ -111,7 +121,9 @@ def paint_video(
             ]
             report.notes += _length_notes(reader, [result.alpha for result in outputs])
             renderer = _FrameRenderer(network, outputs, options, reader, masks)
-            _run(reader, renderer, writers, options.batch or network.at_once, report, stop)
+            _run(
+                reader, renderer, writers, options.batch or network.default_batch_size, report, stop
+            )
             if not report.frames:
                 raise PictureError(f"{source}: stopped before the first frame; nothing is written")
             for writer in writers:
@@ -204,7 +216,7 @@ def _run(
         prefetcher.close()
         background.close()
     report.stopped = stop.number
-    report.busy = {"decode": prefetcher.busy, "paint": renderer.busy, "encode": background.busy}
+    report.busy = {"decode": prefetcher.busy, "stylize": renderer.busy, "encode": background.busy}
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -234,3 +246,99 @@ def _write(
                 writer.write_frame(item._replace(pixels=next(remaining)))
             else:
                 writer.write_packet(item)
+
+
+class _End:
+    """The last item of a queue, with the error that ended the work, if any."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+class Prefetcher(Generic[T]):
+    """Iterates over items in a background thread, up to `depth` items ahead of the consumer."""
+
+    def __init__(self, items: Iterable[T], depth: int = 8) -> None:
+        self.busy = 0.0  # seconds spent in the iterator
+        self._items = iter(items)
+        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield every item in order; raises what the iterator raised."""
+        while not isinstance(item := self._queue.get(), _End):
+            yield item
+        if item.error:
+            raise item.error
+
+    def close(self) -> None:
+        """Stop the thread; items that were not consumed are lost."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                began = time.perf_counter()
+                item = next(self._items, _END)
+                self.busy += time.perf_counter() - began
+                if isinstance(item, _End):
+                    break
+                self._put(item)
+            self._put(_END)
+        except BaseException as error:  # raised again in the consumer's thread
+            self._put(_End(error))
+
+    def _put(self, item: T | _End) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._queue.put(item, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+
+
+class BackgroundWriter(Generic[T]):
+    """Calls `write` on items in a background thread, up to `depth` items behind the producer."""
+
+    def __init__(self, write: Callable[[T], None], depth: int = 8) -> None:
+        self.busy = 0.0  # seconds spent in `write`
+        self._write = write
+        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> None:
+        """Queue an item; raises what writing an earlier one raised."""
+        self._put(item)
+
+    def close(self) -> None:
+        """Wait until every item is written; raises what writing raised."""
+        self._put(_END)
+        self._thread.join()
+        if self._error:
+            raise self._error
+
+    def _put(self, item: T | _End) -> None:
+        while True:
+            if self._error:
+                raise self._error
+            try:
+                return self._queue.put(item, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+
+    def _run(self) -> None:
+        while not isinstance(item := self._queue.get(), _End):
+            began = time.perf_counter()
+            try:
+                self._write(item)
+            except BaseException as error:  # raised again in the producer's thread
+                self._error = error
+                return
+            self.busy += time.perf_counter() - began
+
+
+_END = _End()

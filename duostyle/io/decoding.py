@@ -1,16 +1,25 @@
-"""What makes decoded video frames upright RGB pictures: deinterlacing, orientation, colours."""
+"""Decoded video frames to upright RGB pictures: timestamps, deinterlacing, orientation, colors.
 
+Timestamps are counted in whole ticks, and continued where a file's own ones jump.
+"""
+
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.format import Flags
 from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorRange, Colorspace
 
-from duostyle.io.opening import PictureError
+from duostyle.io.images import PictureError
 
+MIN_TICKS = 10_000  # per second, of a time base that is chosen here
+MAX_JUMP = 10  # seconds forward; FFmpeg's -dts_delta_threshold
+MAX_OVERLAP = Fraction(1, 10)  # seconds back; as FFmpeg's command line allows
 # Code points of ITU-T H.273.
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 UNSPECIFIED = 2
@@ -21,6 +30,73 @@ UNSUPPORTED_MATRICES = {
     14: "ICtCp", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro",
 }  # fmt: skip
 HD_HEIGHT = 720  # pixels; untagged video is BT.709 from this height on and BT.601 below
+
+
+class FrameClock:
+    """The frame rate of a video stream, and the time base of its frames.
+
+    The time base is the file's own. A finer one is chosen if frames at the frame rate do not fall
+    on the file's ticks, as in Matroska, which counts milliseconds.
+    """
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self.file_time_base = self.time_base = stream.time_base or Fraction(1, MIN_TICKS)
+        if (1 / self.rate / self.file_time_base).denominator != 1:
+            numerator = self.rate.numerator
+            self.time_base = Fraction(1, numerator * math.ceil(MIN_TICKS / numerator))
+        self.step = max(round(1 / (self.rate * self.time_base)), 1)  # ticks from frame to frame
+
+    def ticks(self, seconds: Fraction) -> int:
+        """Convert seconds to ticks.
+
+        A time that the file's time base has rounded is moved back to the grid of the frame rate.
+        """
+        number = round(seconds * self.rate)
+        if abs(number / self.rate - seconds) < self.file_time_base:
+            seconds = number / self.rate
+        return round(seconds / self.time_base)
+
+
+def may_jump(container: av.container.InputContainer) -> bool:
+    """Whether a container's timestamps may restart, as those of joined recordings do."""
+    return bool(container.format.flags & Flags.ts_discont.value)
+
+
+class TimestampCorrector:
+    """Shifts packets so that timestamps continue where the file's own ones restart or jump.
+
+    It follows FFmpeg's command line: a jump of one stream is subtracted from all streams from there
+    on.
+    """
+
+    def __init__(self) -> None:
+        self.offset = Fraction(0)  # seconds added to the packets that follow
+        self.jumped = False
+        self._last: dict[int, Fraction] = {}  # by stream: time of the last packet in seconds
+        self._next: dict[int, Fraction] = {}  # by stream: expected time of the next packet
+        self._latest: Fraction | None = None
+
+    def correct(self, packet: av.Packet) -> None:
+        """Shift a packet's timestamps in place; packets come in the order of the file."""
+        if packet.dts is not None and packet.stream.type in ("video", "audio"):
+            self._detect_jump(packet)
+        if self.offset:
+            shift = round(self.offset / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+
+    def _detect_jump(self, packet: av.Packet) -> None:
+        index = packet.stream.index
+        seconds = packet.dts * packet.time_base + self.offset
+        expected = self._next.get(index, self._latest)
+        if expected is not None:
+            restarted = index in self._last and seconds + MAX_OVERLAP < self._last[index]
+            if restarted or abs(seconds - expected) > MAX_JUMP:
+                self.offset += expected - seconds
+                self.jumped, seconds = True, expected
+        self._last[index] = self._latest = seconds
+        self._next[index] = seconds + (packet.duration or 0) * packet.time_base
 
 
 class Deinterlacer:
@@ -98,7 +174,7 @@ def read_orientation(frame: av.VideoFrame) -> Orientation:
 
 @dataclass(frozen=True)
 class Color:
-    """Colour encoding of a video, as code points of ITU-T H.273."""
+    """Color encoding of a video, as code points of ITU-T H.273."""
 
     matrix: int
     range: int
@@ -107,7 +183,7 @@ class Color:
 
 
 def read_color(frame: av.VideoFrame, path: Path) -> Color:
-    """Read the colour encoding of a frame; untagged values are what players assume.
+    """Read the color encoding of a frame; untagged values are what players assume.
 
     Raises PictureError, naming `path`, for HDR and for a matrix that FFmpeg does not convert.
     """
@@ -124,7 +200,7 @@ def read_color(frame: av.VideoFrame, path: Path) -> Color:
     if matrix not in SUPPORTED_MATRICES:
         name = UNSUPPORTED_MATRICES.get(matrix, "of number")
         raise PictureError(
-            f"{path}: its colour matrix, {name} ({matrix}), is not supported; "
+            f"{path}: its color matrix, {name} ({matrix}), is not supported; "
             "convert it to BT.709 first (ffmpeg's zscale filter, matrix=709)"
         )
     if span == int(ColorRange.UNSPECIFIED):

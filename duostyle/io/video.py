@@ -13,9 +13,16 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from duostyle.io.decoding import Color, Deinterlacer, read_color, read_orientation
-from duostyle.io.opening import PictureError
-from duostyle.io.timestamps import FrameClock, TimestampCorrector, may_jump
+from duostyle.io.decoding import (
+    Color,
+    Deinterlacer,
+    FrameClock,
+    TimestampCorrector,
+    may_jump,
+    read_color,
+    read_orientation,
+)
+from duostyle.io.images import PictureError
 
 VIDEO_SUFFIXES = {
     ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v",
@@ -64,7 +71,7 @@ class VideoReader:
 
         `start`, `duration`: the part to read, in seconds; None reads to the end.
         Raises PictureError if the file is missing, damaged from the start, has no video, is HDR, or
-        has a colour matrix that is not supported.
+        has a color matrix that is not supported.
         """
         self.path, self.start = path, start
         self.damaged = 0
@@ -161,7 +168,7 @@ class VideoReader:
         return self.container.duration / av.time_base if self.container.duration else math.inf
 
     def _describe(self) -> None:
-        """Decode the first frame, for the upright size, the pixel aspect and the colours."""
+        """Decode the first frame, for the upright size, the pixel aspect and the colors."""
         items: list[Frame | av.Packet] = []
         for item in self._items:
             items.append(item)

@@ -2,7 +2,8 @@
 
 import errno
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,15 +13,9 @@ import numpy as np
 from av.video.reformatter import ColorRange
 from PIL import Image
 
+from duostyle import files
 from duostyle.io.decoding import pull_all
-from duostyle.io.images import (
-    OPAQUE_ONLY,
-    WRITABLE,
-    Picture,
-    PictureError,
-    whole_file,
-    write_picture,
-)
+from duostyle.io.images import OPAQUE_ONLY, WRITABLE, Picture, PictureError, write_picture
 from duostyle.io.pixels import frames_to_tensor
 from duostyle.io.streams import StreamWriter, open_stream
 from duostyle.io.video import Frame, VideoFormat, VideoReader
@@ -332,6 +327,16 @@ def unknown_suffix(path: Path) -> str:
     return f"{path}: unknown suffix; write a video as .mp4, .mov, .mkv, .webm, .gif or %05d.png"
 
 
+@contextmanager
+def _open_file(path: Path) -> Iterator[Path]:
+    """As `files.atomic_writer`, but raise PictureError if the file cannot be written."""
+    try:
+        with files.atomic_writer(path) as part:
+            yield part
+    except files.WriteError as error:
+        raise PictureError(str(error)) from error
+
+
 def open_writer(
     path: Path,
     format: VideoFormat,
@@ -351,7 +356,7 @@ def open_writer(
         return NumberedWriter(path, alpha)
     if suffix not in WRITABLE_VIDEO:
         raise PictureError(unknown_suffix(path))
-    part = stack.enter_context(whole_file(path))
+    part = stack.enter_context(_open_file(path))
     if suffix == ".gif":
         return GifWriter(part, format, source, alpha)
     return VideoWriter(part, CONTAINERS[suffix], format, encoding, source, alpha)

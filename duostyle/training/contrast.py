@@ -16,10 +16,12 @@ from statistics import fmean, median
 import torch
 from torch import Tensor
 
-from duostyle.files import printable
-from duostyle.io.images import PictureError, list_pictures, long_side, read_picture, resize, sha256
+from duostyle.files import sha256
+from duostyle.io.images import PictureError, list_pictures, read_picture
+from duostyle.io.pixels import long_side, resize
 from duostyle.models import CheckpointError, StyleNetwork, load_pair, read_header, save_checkpoint
 from duostyle.progress import progress
+from duostyle.training.command import run_command
 
 LONG_SIDE = 384  # of the photographs, pixels
 STEP = 37  # every 37th pixel of a photograph is used, about 3,000
@@ -84,12 +86,9 @@ def adjust_contrast(network: StyleNetwork, factor: float, offset: float) -> None
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        match_contrast(args.checkpoint, args.styles, args.photos, args.count)
-    except (CheckpointError, PictureError, ValueError, OSError) as error:
-        print(f"duostyle.training.contrast: {printable(str(error))}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(
+        "contrast", lambda: match_contrast(args.checkpoint, args.styles, args.photos, args.count)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

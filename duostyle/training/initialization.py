@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from duostyle.data.masks import foreground_classes
-from duostyle.io.images import PictureError, list_pictures, read_style, sha256
+from duostyle.files import sha256
+from duostyle.io.images import PictureError, list_pictures, read_style
 from duostyle.losses import Objective, PerceptualNetwork
 from duostyle.models import (
     MARGIN,
@@ -130,7 +131,7 @@ def copy_mask_branch(network: StyleNetwork, source: StyleNetwork) -> None:
 def freeze(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     """Set the foreground classes and freeze what does not learn: pretrained and unused parts."""
     head, backbone = network.mask_branch.head, network.mask_branch.backbone
-    head.choose(foreground_classes(config.foreground))
+    head.set_foreground_classes(foreground_classes(config.foreground))
     backbone.requires_grad_(config.train_backbone)
     head.requires_grad_(config.train_backbone or not head.taken)
     if not config.mask_weight:  # the mask branch reads the encoder's features

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args
 
-from duostyle.files import write_whole
+from duostyle.files import write_atomically
 from duostyle.losses import ObjectiveWeights
 from duostyle.losses import objective as losses
 from duostyle.models import pick_device
@@ -368,7 +368,7 @@ def load_run_settings(run: Path) -> TrainConfig:
 def save_settings(config: TrainConfig) -> None:
     """Write config.json into the run's folder. Raises OSError if it cannot be written."""
     text = json.dumps(asdict(config), indent=2) + "\n"
-    write_whole(Path(config.output) / CONFIG_FILE, text.encode())
+    write_atomically(Path(config.output) / CONFIG_FILE, text.encode())
 
 
 def _convert(f: Field[Any], value: Any) -> Any:

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from duostyle.files import write_whole
+from duostyle.files import write_atomically
 from duostyle.models import NetworkConfig, StyleNetwork, build_on_meta_device, check_finite
 
 STATE_FILE, MODEL_FILE = "state.safetensors", "model.safetensors"
@@ -55,7 +55,7 @@ class TrainState:
         }
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         data = save(tensors, metadata={"progress": json.dumps(progress)})
-        write_whole(folder / STATE_FILE, data)
+        write_atomically(folder / STATE_FILE, data)
 
     def load(self, folder: Path) -> None:
         """Take on a saved state.

@@ -21,9 +21,9 @@ from duostyle.models import (
     save_checkpoint,
 )
 from duostyle.training import initialization, optim
+from duostyle.training.data import add_warped, draw_warps, warp
 from duostyle.training.settings import TrainConfig
 from duostyle.training.state import MODEL_FILE, TrainState, restore_network
-from duostyle.training.temporal import add_warped, draw_warps, warp
 
 Terms = dict[str, Tensor]  # weighted terms of the loss by name, each a scalar
 
@@ -33,13 +33,13 @@ class Diverged(Exception):
 
 
 class TrainingNetwork(nn.Module):
-    """The painter and the mask branch in one forward pass, as DistributedDataParallel needs it."""
+    """Stylization and mask branch in one forward pass, as DistributedDataParallel needs it."""
 
     def __init__(self, network: StyleNetwork, config: TrainConfig) -> None:
         super().__init__()
         self.network, self.context = network, config.context
         # The mask branch is not compiled: on a CPU it gets slower (107 to 159 ms).
-        self.paint = torch.compile(network.forward) if config.compile else network.forward
+        self.stylize = torch.compile(network.forward) if config.compile else network.forward
 
     def forward(
         self,
@@ -49,13 +49,13 @@ class TrainingNetwork(nn.Module):
         photo: Tensor | None,
         styles: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Paint the crops by the given mask, and return the mask logits of the photographs.
+        """Stylize the crops by the given mask, and return the mask logits of the photographs.
 
-        `crop`, `photo`: None if the painter or the mask branch does not learn.
+        `crop`, `photo`: None if stylization or the mask branch does not learn.
         """
         stylized = logits = None
         if crop is not None:
-            stylized = self.paint(crop, alpha, mask, context=self.context, styles=styles)
+            stylized = self.stylize(crop, alpha, mask, context=self.context, styles=styles)
         if photo is not None:
             logits = self.network.mask_logits(photo)
         return stylized, logits
@@ -128,13 +128,13 @@ class Trainer:
         # --foreground may have changed.
         classes = foreground_classes(self.config.foreground)
         for network in (self.state.network, cast(StyleNetwork, self.state.average.module)):
-            network.mask_branch.head.choose(classes)
+            network.mask_branch.head.set_foreground_classes(classes)
 
     def _distribute(self, model: nn.Module) -> nn.Module:
         if self.world_size == 1:
             return model
         device_ids = [torch.device(self.device)] if self.device_type == "cuda" else None
-        # During mask pre-training the painter has no gradients.
+        # During mask pre-training stylization has no gradients.
         unused = self.config.mask_steps > 0
         return DistributedDataParallel(model, device_ids=device_ids, find_unused_parameters=unused)
 
@@ -247,7 +247,7 @@ class Trainer:
         alphas: Tensor,
         styles: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Paint crops, and return the mask logits of the photographs if the mask branch learns."""
+        """Stylize crops; return the photographs' mask logits too if the mask branch learns."""
         photo = batch.photo if self.config.mask_weight else None
         stylized, logits = self.model(crops, alphas, masks, photo, styles)
         return stylized, logits
@@ -289,7 +289,7 @@ class Trainer:
         )
 
     def _without_context(self, x: Tensor) -> Tensor:
-        """Crop `(B, C, S, S)` to what is painted."""
+        """Crop `(B, C, S, S)` to what is stylized."""
         inside = slice(self.config.context, x.shape[-1] - self.config.context)
         return x[..., inside, inside]
 
