@@ -67,7 +67,11 @@ def _stream_images(name: str, seed: int) -> Iterator[bytes]:
     except ValueError:
         raise
     except Exception as error:  # the hub's clients raise many kinds
-        raise OSError(f"{name}: cannot be read from the hub ({error}); name a folder") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+        raise OSError(
+            f"{name}: cannot be read from the hub ({reason}); use --photos FOLDER with photographs "
+            "of your own, or --photos bundled"
+        ) from error
 
 
 def _reduce(raw: bytes, name: Path) -> Image.Image:
