@@ -29,20 +29,22 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     kept, bad = 0, 0
     bar = progress(name=f"photographs from {name}", unit="photo", total=count)
-    for raw in _stream_images(name, seed):
-        target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
-        if not target.exists():
-            try:
-                photo = _reduce(raw, target)
-            except PictureError:
-                bad += 1
-                continue
-            save_image(target, photo, quality=95)
-        kept += 1
-        bar.update()
-        if kept == count:
-            break
-    bar.close()
+    try:
+        for raw in _stream_images(name, seed):
+            target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
+            if not target.exists():
+                try:
+                    photo = _reduce(raw, target)
+                except PictureError:
+                    bad += 1
+                    continue
+                save_image(target, photo, quality=95)
+            kept += 1
+            bar.update()
+            if kept == count:
+                break
+    finally:
+        bar.close()
     if bad:
         print(f"{name}: {bad} corrupt photographs skipped", file=sys.stderr)
     done.touch()

@@ -153,6 +153,12 @@ class Objective:
             other = other + self.weights.fine_weight * fine_other
         return own, other
 
+    def style_distance(self, picture: Tensor, style: int) -> Tensor:
+        """Return the weighted distance of whole pictures `(B, 3, H, W)` to one style, `(B,)`."""
+        grams = compute_grams(self._features(picture, self.style_targets.layers))
+        index = torch.tensor([style], device=picture.device)
+        return self.style_targets.weights[style] * self.style_targets.distance(grams, index)
+
     def _compare(
         self,
         targets: "StyleTargets",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from duostyle.data.masks import foreground_classes
 from duostyle.io.images import PictureError, list_pictures, read_style, sha256
@@ -113,16 +112,7 @@ def build_network(config: TrainConfig) -> StyleNetwork:
     )
     network = StyleNetwork(sizes)
     if config.init is not None and source is not None:
-        known = [style.get("sha256") for style in read_header(config.init).get("styles", [])]
-        rows = []
-        for group in groups:
-            digests = [style_digest(group), *map(sha256, group)]
-            rows.append(list(dict.fromkeys(known.index(d) for d in digests if d in known)))
-        copy_weights(network, source, rows)
-        for number, (group, found) in enumerate(zip(groups, rows, strict=True)):
-            if not found:
-                images = [read_style(file, config.style_size) for file in group]
-                initialize_colors(network, number, images)
+        copy_weights(network, source, known_rows(config))
     elif config.teacher is not None:
         copy_mask_branch(network, load_checkpoint(config.teacher))
     elif config.backbone_weights != "random":
@@ -138,7 +128,7 @@ def copy_weights(
     """Copy the weights of another network, with the norm parameters of each style.
 
     `rows`: for each style of `network`, the styles of `source` whose mean it gets; none for a new
-    style, which gets the mean of all.
+    style, which gets the mean of all (see `new_styles.start_new_styles`).
     """
     state = source.state_dict()
     for name, module in network.named_modules():
@@ -150,16 +140,16 @@ def copy_weights(
     network.load_state_dict(state)
 
 
-@torch.no_grad()
-def initialize_colors(network: StyleNetwork, style: int, images: Sequence[Tensor]) -> None:
-    """Give a new style its images' mean and standard deviation of each color channel.
-
-    `images`: `(1, 3, H, W)` in [0, 1]. They are set in the last norm, before the sigmoid.
-    """
-    logits = [torch.logit(image, eps=0.02) for image in images]
-    norm = network.to_rgb.style
-    norm.shift[style, :, 0, 0] = torch.stack([x.mean(dim=(0, 2, 3)) for x in logits]).mean(dim=0)
-    norm.scale[style, :, 0, 0] = torch.stack([x.std(dim=(0, 2, 3)) for x in logits]).mean(dim=0)
+def known_rows(config: TrainConfig) -> list[list[int]]:
+    """Return, for each style of a run, the styles of --init that are its images; none if new."""
+    if config.init is None:
+        return [[] for _ in style_groups(config)]
+    known = [style.get("sha256") for style in read_header(config.init).get("styles", [])]
+    rows = []
+    for group in style_groups(config):
+        digests = [style_digest(group), *map(sha256, group)]
+        rows.append(list(dict.fromkeys(known.index(d) for d in digests if d in known)))
+    return rows
 
 
 def copy_mask_branch(network: StyleNetwork, source: StyleNetwork) -> None:

@@ -23,6 +23,7 @@ from duostyle.models import (
     save_checkpoint,
 )
 from duostyle.training import contrast, initialization, optim
+from duostyle.training.new_styles import start_new_styles
 from duostyle.training.settings import TrainConfig
 from duostyle.training.state import MODEL_FILE, TrainState, restore_network
 from duostyle.training.temporal import add_warped, draw_warps, warp
@@ -82,16 +83,18 @@ class Trainer:
         """
         self.config, self.world_size = config, world_size
         self.device, self.device_type = device, device.partition(":")[0]
+        self.objective = initialization.build_objective(config, device)
         if resume:
-            network = restore_network(Path(config.output))
-            initial = initialization.build_network(config) if config.start_share else network
-        else:
-            network = initial = initialization.build_network(config)
+            network = initial = restore_network(Path(config.output)).to(device)
+        if not resume or config.start_share:
+            initial = initialization.build_network(config).to(device)
+            self.new_styles = start_new_styles(initial, config, self.objective)
+        if not resume:
+            network = initial
         self.initial: dict[str, Tensor] = {}  # parameters that the saved ones are interpolated with
         if config.start_share:
             self.initial = {
-                name: parameter.detach().to(device, copy=True)
-                for name, parameter in initial.named_parameters()
+                name: parameter.detach().clone() for name, parameter in initial.named_parameters()
             }
         network = initialization.freeze(network, config).to(device)
         # Described once: the files may be moved while the run goes on.
@@ -105,7 +108,6 @@ class Trainer:
         if config.contrast:
             self.lightness = contrast.target_range(initialization.style_groups(config))
         self.teacher = initialization.build_teacher(config, self.styles, device)
-        self.objective = initialization.build_objective(config, device)
         self.precision = pick_training_precision(config.precision, self.device_type)
         scaled = self.precision == "fp16" and self.device_type == "cuda"
         self.state = TrainState(
@@ -117,7 +119,8 @@ class Trainer:
         )
         if resume:
             self._resume()
-        self.clock, self.last_seconds = clock, 0.0  # of the last step
+        self.clock = clock
+        self.last_seconds = self.state.seconds / max(self.state.step, 1)  # of the last step
         self.started = clock() - self.state.seconds
         self.schedulers = optim.build_schedulers(
             self.state.optimizers, config, self.state.step, self._time_share
