@@ -33,10 +33,10 @@ from duostyle.models import (
     read_header,
     save_checkpoint,
 )
-from duostyle.training import TrainConfig, data, initialization, new_styles, preview
+from duostyle.training import TrainConfig, Trainer, data, initialization, new_styles, preview
 from duostyle.training.settings import flag, load_settings, sections
 from tests.conftest import ROOT
-from tests.test_train import backbone_file, command  # noqa: F401
+from tests.test_train import backbone_file, command, parallel  # noqa: F401
 
 STYLES = ROOT / "assets" / "styles"
 FIRST, SECOND = str(STYLES / "straw_hat.jpg"), str(STYLES / "cypresses.jpg")
@@ -324,6 +324,15 @@ def test_late_crops_come_at_the_end_of_the_time(command, tmp_path: Path, monkeyp
         assert next(iter(loader)).crop.shape[-1] == side + 2 * config.context
 
 
+def test_two_processes_go_by_one_clock(command, tmp_path: Path) -> None:  # noqa: F811
+    argv = minutes_command(command, "run")
+    argv[argv.index("--minutes") + 1] = "0.00001"  # less than one step, which is always taken
+    done = parallel([*argv, "--accumulate", "1"])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "trained on 4 pictures in" in done.stdout
+    assert read_header(tmp_path / "run" / "model.safetensors")["pictures_seen"] == 4
+
+
 # Previews
 
 
@@ -472,6 +481,22 @@ def test_a_new_painting_starts_from_the_most_similar_style_in_its_colors(
         new_styles.mean_colors(painted.split(1)), new_styles.mean_colors([image]), strict=True
     ):
         torch.testing.assert_close(found, expected, atol=0.03, rtol=0.03)
+
+
+def test_the_start_counts_less_if_a_painting_is_new(
+    command,  # noqa: F811
+    checkpoint: Path,
+) -> None:
+    shares = {"init": checkpoint, "start_share": 0.7, "new_share": 0.25}
+    known, *_ = train.parse_arguments(command("known", **shares))
+    assert Trainer(known, "cpu").start_share == 0.7
+    new, *_ = train.parse_arguments(command("new", background_style=STYLES / "udnie.jpg", **shares))
+    trainer = Trainer(new, "cpu")
+    name = "branch1.0.conv1.weight"
+    begin = trainer.initial[name].clone()
+    with torch.no_grad():
+        trainer.state.average.module.branch1[0].conv1.weight.add_(1)
+    torch.testing.assert_close(trainer.weights()[name], begin + 0.75)
 
 
 def test_color_change_by_hand() -> None:

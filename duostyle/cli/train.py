@@ -132,8 +132,8 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         base = load_settings(RECIPES / RECIPE_FILES.get(given.get("size", ""), "pair.json"))
     config = replace(base, **given)
     if paintings:
-        names = dict(zip(("foreground_style", "background_style"), paintings, strict=True))
-        config = replace(config, styles=None, **names)
+        first, second = paintings
+        config = replace(config, styles=None, foreground_style=first, background_style=second)
         if "output" not in given:
             config = replace(config, output=default_output(config))
     if resume:

@@ -230,6 +230,12 @@ class TrainConfig:
         min=0,
         max=1,
     )
+    new_share: float | None = setting(
+        None,
+        "--start-share of a pair with a painting that --init does not know (default: the same)",
+        min=0,
+        max=1,
+    )
     contrast: bool = setting(
         False,
         "match the lightness range of the saved pair to its style images, after training "
@@ -335,8 +341,8 @@ class TrainConfig:
             raise ValueError("--contrast is for a pair, not for --styles; use --no-contrast")
         if self.labels == LEARNED and self.init is None:
             raise ValueError("--labels learned needs --init: a checkpoint with a mask branch")
-        if self.start_share and self.init is None:
-            raise ValueError("--start-share needs --init")
+        if (self.start_share or self.new_share) and self.init is None:
+            raise ValueError("--start-share and --new-share need --init")
         if self.mask_steps and self.norm_steps:
             raise ValueError("--norm-steps and --mask-steps exclude each other")
         if self.mask_steps and not self.mask_weight:

@@ -86,13 +86,16 @@ class Trainer:
         self.objective = initialization.build_objective(config, device)
         if resume:
             network = initial = restore_network(Path(config.output)).to(device)
-        if not resume or config.start_share:
+        self.start_share = config.start_share
+        if config.new_share is not None and not all(initialization.known_rows(config)):
+            self.start_share = config.new_share
+        if not resume or self.start_share:
             initial = initialization.build_network(config).to(device)
-            self.new_styles = start_new_styles(initial, config, self.objective)
+            start_new_styles(initial, config, self.objective)
         if not resume:
             network = initial
         self.initial: dict[str, Tensor] = {}  # parameters that the saved ones are interpolated with
-        if config.start_share:
+        if self.start_share:
             self.initial = {
                 name: parameter.detach().clone() for name, parameter in initial.named_parameters()
             }
@@ -370,7 +373,7 @@ class Trainer:
         2022). Buffers, such as the foreground classes, are the run's own.
         """
         average = self.state.average.module.state_dict()
-        share = self.config.start_share
+        share = self.start_share
         return average | {k: torch.lerp(average[k], v, share) for k, v in self.initial.items()}
 
     def averaged_network(self) -> StyleNetwork:
