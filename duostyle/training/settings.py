@@ -334,7 +334,7 @@ class TrainConfig:
         if self.styles is None:
             for name in ("foreground_style", "background_style"):
                 if getattr(self, name) is None:
-                    raise ValueError(f"{flag(name)} is missing: name a style image")
+                    raise ValueError(f"{flag(name)} is missing: duostyle train A.jpg B.jpg")
         if self.style_size < 32 * self.vgg_downscale:
             raise ValueError("--style-size must be at least 32 times --vgg-downscale")
         if self.contrast and self.styles is not None:
