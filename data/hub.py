@@ -28,20 +28,22 @@ def fetch_hub_photos(name: str, folder: Path, count: int, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     kept, bad = 0, 0
     bar = progress(name=f"photographs from {name}", unit="photo", total=count)
-    for raw in _stream_images(name, seed):
-        target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
-        if not target.exists():
-            try:
-                photo = _reduce(raw, target)
-            except PictureError:
-                bad += 1
-                continue
-            save_image(target, photo, quality=95)
-        kept += 1
-        bar.update()
-        if kept == count:
-            break
-    bar.close()
+    try:
+        for raw in _stream_images(name, seed):
+            target = folder / f"{hashlib.sha1(raw).hexdigest()}.jpg"
+            if not target.exists():
+                try:
+                    photo = _reduce(raw, target)
+                except PictureError:
+                    bad += 1
+                    continue
+                save_image(target, photo, quality=95)
+            kept += 1
+            bar.update()
+            if kept == count:
+                break
+    finally:
+        bar.close()
     if bad:
         print(f"{name}: {bad} corrupt photographs skipped", file=sys.stderr)
     done.touch()
@@ -66,7 +68,11 @@ def _stream_images(name: str, seed: int) -> Iterator[bytes]:
     except ValueError:
         raise
     except Exception as error:  # the hub's clients raise many kinds
-        raise OSError(f"{name}: cannot be read from the hub ({error}); name a folder") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+        raise OSError(
+            f"{name}: cannot be read from the hub ({reason}); use --photos FOLDER with photographs "
+            "of your own, or --photos bundled"
+        ) from error
 
 
 def _reduce(raw: bytes, name: Path) -> Image.Image:

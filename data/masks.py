@@ -25,6 +25,8 @@ DEEPLAB_SIDE = 513  # long side of DeepLab's input, as in its training, pixels
 
 # (1, 3, H, W) in [0, 1] -> logits (1, 21, H, W)
 Segmenter = Callable[[Tensor], Tensor]
+# (1, 3, H, W) in [0, 1] -> VOC labels (1, 1, H, W), uint8
+Labeler = Callable[[Tensor], Tensor]
 
 
 def foreground_classes(names: str | None) -> tuple[int, ...]:
@@ -100,7 +102,8 @@ def _hub_segmenter(name: str, device: str) -> Segmenter:
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise OSError(
             f"{name}: weights cannot be downloaded ({error}); "
-            "name an ONNX model with --segmenter or existing labels with --labels"
+            "use --labels learned (with --init), --labels FOLDER with existing labels, or "
+            "--segmenter FILE.onnx"
         ) from error
 
     network = build(weights=None, weights_backbone=None, aux_loss=True)
@@ -115,6 +118,11 @@ def _hub_segmenter(name: str, device: str) -> Segmenter:
     return segment
 
 
+def _deeplab(model: str, device: str) -> Labeler:
+    segmenter = load_segmenter(model, device)
+    return lambda picture: segment(picture, segmenter)
+
+
 def segment(picture: Tensor, segmenter: Segmenter) -> Tensor:
     """Return the VOC labels of a picture `(1, 3, H, W)` in [0, 1], `(1, 1, H, W)` uint8.
 
@@ -127,20 +135,28 @@ def segment(picture: Tensor, segmenter: Segmenter) -> Tensor:
     return logits.argmax(dim=1, keepdim=True).to(torch.uint8)
 
 
-def make_labels(files: Iterable[tuple[Path, Path]], model: str, device: str = "cpu") -> int:
+def make_labels(
+    files: Iterable[tuple[Path, Path]],
+    model: str | Callable[[], Labeler],
+    device: str = "cpu",
+) -> int:
     """Make the missing labels of (photograph, label) files; return how many were made.
 
-    An unreadable photograph gets no label. Raises as `load_segmenter` does.
+    `model`: as of `load_segmenter`, or a function that loads what labels a picture; it is called
+    when the first label is missing. An unreadable photograph gets no label. Raises as
+    `load_segmenter` does.
     """
     missing = [(photo, label) for photo, label in files if not label.exists()]
-    segmenter, made = None, 0
+    labeler: Labeler | None = None
+    made = 0
     for photo, label in progress(missing, name="labels", unit="photo", announce=bool(missing)):
         try:
             picture = read_picture(photo)
         except PictureError:
             continue
-        segmenter = segmenter or load_segmenter(model, device)
-        labels = segment(picture.pixels[None], segmenter)
+        if labeler is None:
+            labeler = _deeplab(model, device) if isinstance(model, str) else model()
+        labels = labeler(picture.pixels[None])
         save_image(label, Image.fromarray(labels[0, 0].numpy()))
         made += 1
     return made

@@ -86,18 +86,31 @@ class Objective:
     """All terms of the objective for a set of styles, weighted."""
 
     def __init__(
-        self, vgg: PerceptualNetwork, styles: Sequence[Tensor], weights: ObjectiveWeights
+        self,
+        vgg: PerceptualNetwork,
+        styles: Sequence[Tensor | Sequence[Tensor]],
+        weights: ObjectiveWeights,
     ) -> None:
         """Compute the targets.
 
         `styles`: the style images, `(1, 3, H, W)` in [0, 1]; of a pair, the foreground's first.
+        Several images for a style: its Gram matrices and palette are their means.
         """
         self.vgg, self.weights = vgg, weights
+        groups = [[style] if isinstance(style, Tensor) else list(style) for style in styles]
         layers = dict(zip(weights.style_layers, weights.style_layer_weights, strict=True))
         with torch.no_grad():
-            grams = [compute_grams(self._features(style, layers)) for style in styles]
-            fine = [compute_grams(vgg(style, FINE_LAYERS)) for style in styles]
-        self.palettes = torch.cat([palette(style) for style in styles])
+            grams = [
+                mean_grams([compute_grams(self._features(image, layers)) for image in group])
+                for group in groups
+            ]
+            fine = [
+                mean_grams([compute_grams(vgg(image, FINE_LAYERS)) for image in group])
+                for group in groups
+            ]
+        self.palettes = torch.cat(
+            [torch.stack([palette(image) for image in group]).mean(dim=0) for group in groups]
+        )
         self.style_targets = StyleTargets(grams, layers, weights.style_weight)
         self.fine_targets = StyleTargets(fine, FINE_LAYERS, weights.style_weight)
 
@@ -139,6 +152,12 @@ class Objective:
             own = own + self.weights.fine_weight * fine_own
             other = other + self.weights.fine_weight * fine_other
         return own, other
+
+    def style_distance(self, picture: Tensor, style: int) -> Tensor:
+        """Return the weighted distance of whole pictures `(B, 3, H, W)` to one style, `(B,)`."""
+        grams = compute_grams(self._features(picture, self.style_targets.layers))
+        index = torch.tensor([style], device=picture.device)
+        return self.style_targets.weights[style] * self.style_targets.distance(grams, index)
 
     def _compare(
         self,
@@ -249,6 +268,11 @@ def compute_grams(features: Features, mask: Tensor | None = None) -> Grams:
         resized = None if mask is None else F.interpolate(mask, f.shape[-2:], mode="area")
         grams[layer] = gram(f, resized)
     return grams
+
+
+def mean_grams(images: Sequence[Grams]) -> Grams:
+    """Return the means of the Gram matrices of several images, by layer."""
+    return {layer: torch.stack([grams[layer] for grams in images]).mean(0) for layer in images[0]}
 
 
 def center_window(picture: Tensor) -> tuple[EllipsisType, slice, slice]:

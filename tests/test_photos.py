@@ -230,7 +230,8 @@ def test_a_hub_out_of_reach_is_one_line(tmp_path: Path, monkeypatch) -> None:
         raise ConnectionError("no route")
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
-    with pytest.raises(OSError, match=r"a/b: cannot be read from the hub \(no route\); name a"):
+    says = r"a/b: cannot be read from the hub \(no route\); use --photos FOLDER"
+    with pytest.raises(OSError, match=says):
         fetch_hub_photos("a/b", tmp_path / "x", 1, 0)
 
 

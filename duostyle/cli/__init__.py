@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "measure a pair",
     "list": "list the shipped pairs",
     "demo": "paint the demonstration pictures",
+    "doctor": "check devices, speed and what is missing",
 }
 
 

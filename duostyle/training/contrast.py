@@ -24,6 +24,7 @@ from duostyle.progress import progress
 from duostyle.training.command import run_command
 
 LONG_SIDE = 384  # of the photographs, pixels
+COUNT = 12  # photographs
 STEP = 37  # every 37th pixel of a photograph is used, about 3,000
 FACTORS = [1 + 0.05 * step for step in range(17)]
 OFFSETS = [0.1 * step for step in range(-12, 7)]
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--count",
         type=int,
-        default=12,
+        default=COUNT,
         metavar="N",
         help="photographs to use, evenly spread over the folder (default: %(default)s)",
     )
@@ -117,7 +118,8 @@ def match_contrast(checkpoint: Path, styles: Sequence[Path], photos: Path, count
 
     Raises CheckpointError, PictureError or OSError for unusable files.
     """
-    network, header = load_pair(checkpoint), read_header(checkpoint)
+    load_pair(checkpoint)
+    header = read_header(checkpoint)
     known = [style.get("sha256") for style in header.get("styles", [])]
     if known != [sha256(style) for style in styles]:
         raise CheckpointError(f"{checkpoint}: has other styles; name its own style images")
@@ -126,20 +128,49 @@ def match_contrast(checkpoint: Path, styles: Sequence[Path], photos: Path, count
     files = list_pictures(photos)
     if not files or count < 1:
         raise PictureError(f"{photos}: no photographs to measure by")
-    ranges = [lightness_range(read_picture(style).pixels.flatten(1)) for style in styles]
-    low, high = (fmean(bound) for bound in zip(*ranges, strict=True))
+    target = target_range([[style] for style in styles])
+    photographs = [read_picture(file).pixels[None] for file in spread(files, count)]
+    factor, offset = adjust_checkpoint(checkpoint, target, photographs)
+    print(f"wrote {checkpoint}: contrast times {factor:.2f}, offset {offset:+.1f}")
+
+
+def spread(files: Sequence[Path], count: int) -> list[Path]:
+    """Return up to `count` files, evenly spread."""
+    return list(files[:: max(len(files) // count, 1)][:count])
+
+
+def target_range(styles: Sequence[Sequence[Path]]) -> tuple[float, float]:
+    """Return the lightness range to reach: the mean over the styles, each the mean of its images.
+
+    Raises PictureError if an image cannot be read.
+    """
+    means = []
+    for images in styles:
+        ranges = [lightness_range(read_picture(image).pixels.flatten(1)) for image in images]
+        means.append([fmean(bound) for bound in zip(*ranges, strict=True)])
+    low, high = (fmean(bound) for bound in zip(*means, strict=True))
+    return low, high
+
+
+def adjust_checkpoint(
+    checkpoint: Path, target: tuple[float, float], photos: Sequence[Tensor]
+) -> tuple[float, float]:
+    """Change a checkpoint in place; return the factor and the offset, which its header names.
+
+    `target`: from `target_range`; `photos`: to measure by, `(1, 3, H, W)` in [0, 1]. Raises
+    CheckpointError or OSError if the checkpoint cannot be read or written.
+    """
+    network, header = load_pair(checkpoint), read_header(checkpoint)
     painted = []
-    chosen = files[:: max(len(files) // count, 1)][:count]
-    for file in progress(chosen, name="photographs", unit="photo", announce=False):
-        photo = read_picture(file).pixels[None]
-        photo = resize(photo, long_side((photo.shape[-2], photo.shape[-1]), LONG_SIDE))
-        painted.append(last_logits(network, photo))
-    factor, offset = best_contrast(painted, (low, high))
+    for photo in progress(photos, name="contrast", unit="photo", announce=False):
+        size = long_side((photo.shape[-2], photo.shape[-1]), LONG_SIDE)
+        painted.append(last_logits(network, resize(photo, size)))
+    factor, offset = best_contrast(painted, target)
     adjust_contrast(network, factor, offset)
     kept = {k: v for k, v in header.items() if k not in ("format_version", "network")}
     kept["contrast"] = {"factor": round(factor, 3), "offset": round(offset, 3)}
     save_checkpoint(checkpoint, network, kept)
-    print(f"wrote {checkpoint}: contrast times {factor:.2f}, offset {offset:+.1f}")
+    return factor, offset
 
 
 if __name__ == "__main__":

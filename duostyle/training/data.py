@@ -3,7 +3,8 @@
 import hashlib
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +13,18 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from duostyle.data.bundled import LABELS, bundled_photos
 from duostyle.data.hub import fetch_hub_photos
-from duostyle.data.masks import foreground_classes, make_labels
+from duostyle.data.masks import DEEPLAB_SIDE, Labeler, foreground_classes, make_labels
 from duostyle.data.photos import Entry, PhotoDataset, PositionSampler, Sample, Sampling, find_labels
-from duostyle.files import cache_folder
+from duostyle.files import cache_folder, sha256
 from duostyle.io.images import PictureError, read_picture
-from duostyle.io.pixels import resize, short_side
+from duostyle.io.pixels import long_side, resize, short_side
+from duostyle.models import load_checkpoint, resolve
 from duostyle.training.initialization import style_files
-from duostyle.training.settings import TrainConfig
+from duostyle.training.settings import BUNDLED, LEARNED, TrainConfig
+
+MAX_STEPS = 2**31  # of a run of --minutes
 
 GRID = 5  # points per side at which a warp is drawn
 # Largest shift (pixels), rotation (radians), zoom (share) and displacement of a point (pixels).
@@ -30,12 +35,20 @@ NOISE = 6 / 255  # largest standard deviation of the noise
 def locate_data(config: TrainConfig) -> tuple[Path, Path]:
     """Return the folders of photographs and labels, without downloading or making any."""
     photos = Path(config.photos)
-    if not photos.is_dir():
+    if config.photos == BUNDLED:
+        photos = cache_folder() / "photos" / BUNDLED
+    elif not photos.is_dir():
         name = f"{config.photos.replace('/', '--')}-{config.photo_count}-{config.seed}"
         photos = cache_folder() / "photos" / name
-    if config.labels is not None:
+    if config.labels == LEARNED and config.init is not None:
+        made_by = f"{sha256(resolve(config.init))} {foreground_classes(config.foreground)}"
+    elif config.labels is not None:
         return photos, Path(config.labels)
-    key = hashlib.sha1(f"{photos.resolve()} {config.segmenter}".encode()).hexdigest()[:12]
+    elif config.photos == BUNDLED:
+        return photos, LABELS
+    else:
+        made_by = config.segmenter
+    key = hashlib.sha1(f"{photos.resolve()} {made_by}".encode()).hexdigest()[:12]
     return photos, cache_folder() / "labels" / key
 
 
@@ -46,13 +59,15 @@ def check_files(config: TrainConfig) -> None:
     folder `user` exists.
     """
     photos = Path(config.photos)
-    if not photos.is_dir():
+    if config.photos != BUNDLED and not photos.is_dir():
         local = config.photos.startswith((".", "/", "~")) or config.photos.count("/") != 1
         if local or photos.parent.is_dir():
             raise PictureError(f"{config.photos}: no such folder of photographs")
     for style in style_files(config):
         if not style.is_file():
             raise PictureError(f"{style}: no such file (style image)")
+    if config.preview is not None and not Path(config.preview).is_file():
+        raise PictureError(f"{config.preview}: no such file (--preview)")
 
 
 def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
@@ -62,18 +77,48 @@ def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
     nothing to train on.
     """
     photos, labels = locate_data(config)
-    if not Path(config.photos).is_dir():
+    if config.photos == BUNDLED:
+        bundled_photos(photos)
+    elif not Path(config.photos).is_dir():
         fetch_hub_photos(config.photos, photos, config.photo_count, config.seed)
     entries = find_labels(photos, labels)
-    make_labels([(e.photo, e.label) for e in entries], config.segmenter, device)
+    model: str | Callable[[], Labeler] = config.segmenter
+    if config.labels == LEARNED:
+        model = partial(learned_labeler, config, device)
+    make_labels([(e.photo, e.label) for e in entries], model, device)
     return entries
 
 
+def learned_labeler(config: TrainConfig, device: str) -> Labeler:
+    """Return what labels a picture by the mask branch of --init.
+
+    It knows foreground and background only: the foreground gets the first of the classes that
+    `--foreground` names. Raises CheckpointError if the checkpoint cannot be loaded.
+    """
+    if config.init is None:
+        raise ValueError("--labels learned needs --init: a checkpoint with a mask branch")
+    network, classes = load_checkpoint(config.init, device), foreground_classes(config.foreground)
+    network.mask_branch.head.set_foreground_classes(classes)
+
+    @torch.inference_mode()
+    def label(picture: Tensor) -> Tensor:
+        height, width = picture.shape[-2:]
+        reduced = resize(picture, long_side((height, width), DEEPLAB_SIDE)).clamp(0, 1)
+        mask = network.encode(reduced.to(device)).mask.cpu()
+        mask = F.interpolate(mask, (height, width), mode="bilinear", align_corners=False)
+        return (classes[0] * (mask > 0.5)).to(torch.uint8)
+
+    return label
+
+
 def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Tensor]:
-    """Split off the validation photographs; return the rest and `(B, 3, P, P)`."""
+    """Split off the validation photographs; return the rest and `(B, 3, P, P)`.
+
+    They are at most a quarter of all, but one.
+    """
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(entries), generator=generator).tolist()
-    count = min(config.validation_count, len(entries) - 1)
+    count = min(config.validation_count, max(len(entries) // 4, 1), len(entries) - 1)
     side, photos, taken = config.photo_size, list[Tensor](), set[int]()
     for index in order:
         if len(photos) == count:
@@ -97,19 +142,25 @@ def build_loader(
     pictures: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    late: bool = False,
 ) -> tuple[DataLoader[Sample], PhotoDataset]:
     """Return the batches of this process for the rest of the run, and their dataset.
 
-    `step`, `pictures`: done so far; `rank`: of this process among `world_size`.
+    `step`, `pictures`: done so far; `rank`: of this process among `world_size`; `late`: of a run
+    of --minutes, whether all crops have --late-crop-size. Such a run has endless batches.
     """
     stop = pictures + (config.steps - step) * config.pictures_per_step
     late_steps = round(config.steps * config.late_share)
+    late_from = stop - late_steps * config.pictures_per_step
+    if config.minutes is not None:
+        stop = pictures + MAX_STEPS * config.pictures_per_step
+        late_from = pictures if late else stop
     sampling = Sampling(
         photo_size=config.photo_size,
         photo_share=config.photo_share,
         crop_size=config.crop_size + 2 * config.context,
         late_crop_size=config.late_crop_size + 2 * config.context,
-        late_from=stop - late_steps * config.pictures_per_step,
+        late_from=late_from,
         crop_zoom=config.crop_zoom,
         empty_prob=config.empty_prob,
         swap_prob=config.swap_prob,

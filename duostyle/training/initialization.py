@@ -1,12 +1,12 @@
 """Build the parts of a run from its settings: network, teacher, objective."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from duostyle.data.masks import foreground_classes
 from duostyle.files import sha256
@@ -24,28 +24,65 @@ from duostyle.models import (
 from duostyle.training.settings import TrainConfig
 
 
-def style_files(config: TrainConfig) -> list[Path]:
-    """Return the style images: of a pair, the foreground's first, or all of a foundation.
+def style_groups(config: TrainConfig) -> list[list[Path]]:
+    """Return the images of each style: of a pair, the foreground's first; of a foundation, one.
 
-    Raises PictureError if a foundation has fewer than two, ValueError if a pair lacks one.
+    Raises PictureError if a folder holds none or a foundation has fewer than two, ValueError if a
+    pair lacks a style.
     """
     if config.styles is None:
         if config.foreground_style is None or config.background_style is None:
             raise ValueError("--foreground-style and --background-style are needed")
-        return [Path(config.foreground_style), Path(config.background_style)]
-    paths = [Path(name) for name in config.styles.split(",")]
-    files = [file for path in paths for file in (list_pictures(path) if path.is_dir() else [path])]
+        return [_images(config.foreground_style), _images(config.background_style)]
+    files = _images(config.styles)
     if len(files) < 2:
         raise PictureError(f"{config.styles}: a foundation needs two style images or more")
+    return [[file] for file in files]
+
+
+def style_files(config: TrainConfig) -> list[Path]:
+    """Return all style images. Raises as `style_groups` does."""
+    return [file for group in style_groups(config) for file in group]
+
+
+def _images(names: str) -> list[Path]:
+    """Return the images that a text names: a file, a folder, or several with commas between."""
+    parts = [names] if Path(names).exists() else [n.strip() for n in names.split(",")]
+    files: list[Path] = []
+    for path in map(Path, filter(None, parts)):
+        files += list_pictures(path) if path.is_dir() else [path]
+    if not files:
+        raise PictureError(f"{names}: no style images")
     return files
 
 
+def style_name(config: TrainConfig, number: int) -> str:
+    """Return the name of a style: of its image or folder, or of its images joined by `+`."""
+    names = (config.foreground_style, config.background_style)[number]
+    if config.styles is None and names is not None and Path(names).is_dir():
+        return Path(names).resolve().name
+    return "+".join(path.stem for path in style_groups(config)[number])
+
+
 def describe_styles(config: TrainConfig) -> list[dict[str, str]]:
-    """Return name and SHA-256 of every style image, for the checkpoint's header."""
-    return [
-        {"name": path.stem, "file": path.name, "sha256": sha256(path)}
-        for path in style_files(config)
-    ]
+    """Return name and SHA-256 of every style, for the checkpoint's header.
+
+    Of a style of several images: the digest of their sorted digests.
+    """
+    described = []
+    for number, group in enumerate(style_groups(config)):
+        name = style_name(config, number) if len(group) > 1 else group[0].stem
+        files = ",".join(path.name for path in group)
+        described.append({"name": name, "file": files, "sha256": style_digest(group)})
+    return described
+
+
+def style_digest(group: Sequence[Path]) -> str:
+    """Return the SHA-256 of a style's image; of several, of their sorted digests."""
+    digests = sorted(map(sha256, group))
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def provenance(config: TrainConfig) -> dict[str, Any] | None:
@@ -65,24 +102,18 @@ def build_network(config: TrainConfig) -> StyleNetwork:
     torch.manual_seed(config.seed)
     source = load_checkpoint(config.init) if config.init is not None else None
     sizes = source.config if source is not None else SIZES[config.size]
-    files = style_files(config)
+    groups = style_groups(config)
     # The weights fit any value of these.
     sizes = replace(
         sizes,
-        styles=len(files),
+        styles=len(groups),
         mask_size=config.mask_size or sizes.mask_size,
         mask_stride=config.mask_stride or sizes.mask_stride,
         margin=MARGIN,
     )
     network = StyleNetwork(sizes)
     if config.init is not None and source is not None:
-        known = [style.get("sha256") for style in read_header(config.init).get("styles", [])]
-        digests = [sha256(file) for file in files]
-        rows = [known.index(digest) if digest in known else None for digest in digests]
-        copy_weights(network, source, rows)
-        for number, row in enumerate(rows):
-            if row is None:
-                initialize_colors(network, number, read_style(files[number], config.style_size))
+        copy_weights(network, source, known_rows(config))
     elif config.teacher is not None:
         copy_mask_branch(network, load_checkpoint(config.teacher))
     elif config.backbone_weights != "random":
@@ -92,32 +123,34 @@ def build_network(config: TrainConfig) -> StyleNetwork:
     return network
 
 
-def copy_weights(network: StyleNetwork, source: StyleNetwork, rows: Sequence[int | None]) -> None:
+def copy_weights(
+    network: StyleNetwork, source: StyleNetwork, rows: Sequence[Sequence[int]]
+) -> None:
     """Copy the weights of another network, with the norm parameters of each style.
 
-    `rows`: for each style of `network`, the style of `source` to copy; None for a new one, which
-    gets the mean of all.
+    `rows`: for each style of `network`, the styles of `source` whose mean it gets; none for a new
+    style, which gets the mean of all (see `new_styles.start_new_styles`).
     """
     state = source.state_dict()
     for name, module in network.named_modules():
         if isinstance(module, ConditionalNorm):
             for table in (f"{name}.scale", f"{name}.shift"):
                 values = state[table]
-                mean = values.mean(dim=0)
-                state[table] = torch.stack([mean if r is None else values[r] for r in rows])
+                chosen = [list(r) or list(range(len(values))) for r in rows]
+                state[table] = torch.stack([values[r].mean(dim=0) for r in chosen])
     network.load_state_dict(state)
 
 
-@torch.no_grad()
-def initialize_colors(network: StyleNetwork, style: int, image: Tensor) -> None:
-    """Give a new style its image's mean and standard deviation of each color channel.
-
-    `image`: `(1, 3, H, W)` in [0, 1]. They are set in the last norm, before the sigmoid.
-    """
-    logits = torch.logit(image, eps=0.02)
-    norm = network.to_rgb.style
-    norm.shift[style, :, 0, 0] = logits.mean(dim=(0, 2, 3))
-    norm.scale[style, :, 0, 0] = logits.std(dim=(0, 2, 3))
+def known_rows(config: TrainConfig) -> list[list[int]]:
+    """Return, for each style of a run, the styles of --init that are its images; none if new."""
+    if config.init is None:
+        return [[] for _ in style_groups(config)]
+    known = [style.get("sha256") for style in read_header(config.init).get("styles", [])]
+    rows = []
+    for group in style_groups(config):
+        digests = [style_digest(group), *map(sha256, group)]
+        rows.append(list(dict.fromkeys(known.index(d) for d in digests if d in known)))
+    return rows
 
 
 def copy_mask_branch(network: StyleNetwork, source: StyleNetwork) -> None:
@@ -161,5 +194,8 @@ def build_objective(config: TrainConfig, device: str) -> Objective:
     """Return the objective for the run's styles."""
     weights = None if config.vgg_weights is None else Path(config.vgg_weights)
     vgg = PerceptualNetwork(weights).to(device)
-    styles = [read_style(path, config.style_size).to(device) for path in style_files(config)]
+    styles = [
+        [read_style(path, config.style_size).to(device) for path in group]
+        for group in style_groups(config)
+    ]
     return Objective(vgg, styles, config.objective_weights())

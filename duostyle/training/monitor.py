@@ -15,30 +15,52 @@ from duostyle.models import StyleNetwork
 from duostyle.training.settings import TrainConfig
 
 ALPHAS = (0.0, 0.5, 1.0)
+TIME_BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # of a run of --minutes
 
 
 class Monitor:
     """Reports a run to its folder and to the terminal."""
 
-    def __init__(self, folder: Path, config: TrainConfig, done: int) -> None:
-        """Open the reports; `done`: steps of the run so far."""
+    def __init__(self, folder: Path, config: TrainConfig, done: int, seconds: float = 0.0) -> None:
+        """Open the reports; `done`: steps of the run so far; `seconds`: its training time."""
         self.folder, self.config, self.steps = folder, config, config.steps
         self.writer = SummaryWriter(str(folder), purge_step=done + 1)
-        self.bar = tqdm(
-            total=config.steps, initial=done, unit="step", disable=not sys.stderr.isatty()
-        )
+        self.seconds, shown = seconds, sys.stderr.isatty()
+        if config.minutes is None:
+            self.bar = tqdm(total=config.steps, initial=done, unit="step", disable=not shown)
+        else:
+            total = round(60 * config.minutes, 1)
+            self.bar = tqdm(
+                total=total, initial=seconds, bar_format=TIME_BAR, smoothing=0, disable=not shown
+            )
         self.sums: dict[str, float] = {}
         self.count, self.pictures, self.since = 0, 0, time.monotonic()
         self.started, self.first = self.since, done
 
-    def step(self, step: int, terms: Mapping[str, Tensor], learning_rate: float) -> None:
-        """Record one step: its weighted terms and learning rate."""
+    def step(
+        self,
+        step: int,
+        terms: Mapping[str, Tensor],
+        learning_rate: float,
+        seconds: float = 0.0,
+        last: bool = False,
+    ) -> None:
+        """Record one step: its weighted terms and learning rate.
+
+        `seconds`: training time of the run; `last`: whether it is the run's last step.
+        """
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.item()
         self.count, self.pictures = self.count + 1, self.pictures + self.config.pictures_per_step
-        self.bar.update()
-        if step % self.config.log_steps == 0 or step == self.steps:
+        passed = seconds - self.seconds
+        self.bar.update(1 if self.config.minutes is None else min(passed, self._left()))
+        self.seconds = seconds
+        if step % self.config.log_steps == 0 or last:
             self._report(step, learning_rate)
+
+    def _left(self) -> float:
+        """Return the seconds of --minutes that are left."""
+        return max(60 * (self.config.minutes or 0) - self.seconds, 0)
 
     def _report(self, step: int, learning_rate: float) -> None:
         now = time.monotonic()
@@ -51,16 +73,21 @@ class Monitor:
         self.writer.add_scalar("run/pictures_per_second", speed, step)
         text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
         if self.bar.disable:
-            left = (now - self.started) / (step - self.first) * (self.steps - step) / 60
-            line = f"step {step}/{self.steps} {text} | {speed:.1f} pictures/s, {left:.0f} min left"
+            if self.config.minutes is None:
+                left = (now - self.started) / (step - self.first) * (self.steps - step) / 60
+                done = f"step {step}/{self.steps}"
+            else:
+                left = self._left() / 60
+                done = f"step {step}, {self.seconds / 60:.1f}/{self.config.minutes:g} min"
+            line = f"{done} {text} | {speed:.1f} pictures/s, {left:.0f} min left"
             print(line, file=sys.stderr, flush=True)
         else:
             self.bar.set_postfix_str(f"{text} {speed:.1f} pictures/s")
         self.sums, self.count, self.pictures, self.since = {}, 0, 0, now
 
-    def wants_picture(self, step: int) -> bool:
+    def wants_picture(self, step: int, last: bool = False) -> bool:
         """Return whether a picture is due: after the first, every Nth and the last step."""
-        return step in (1, self.steps) or step % self.config.picture_steps == 0
+        return step == 1 or last or step % self.config.picture_steps == 0
 
     def picture(self, step: int, network: StyleNetwork, photos: Tensor) -> None:
         """Write the contact sheet of the validation photographs `(B, 3, H, W)`."""

@@ -1,8 +1,7 @@
 """Optimizers, learning-rate schedule and weight averaging."""
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -99,24 +98,38 @@ def build_optimizers(network: StyleNetwork, config: TrainConfig) -> list[torch.o
     return [Muon(kernels, rate), torch.optim.Adam(groups, rate)]
 
 
-def learning_rate_factor(config: TrainConfig, done: int) -> float:
+def learning_rate_factor(config: TrainConfig, done: int, time_share: float | None = None) -> float:
     """Return the factor of --learning-rate in the step after `done` steps.
 
-    Linear warm-up, then half a cosine down to `final_rate`.
+    Linear warm-up, then half a cosine down to `final_rate`. `time_share`: share of --minutes that
+    will have passed at the end of that step; None: the cosine follows --steps.
     """
     step = done + 1
     if step < config.warmup:
         return step / config.warmup
-    progress = (step - config.warmup) / max(config.steps - config.warmup, 1)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    share = time_share
+    if share is None:
+        share = (step - config.warmup) / max(config.steps - config.warmup, 1)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
     return config.final_rate + (1 - config.final_rate) * cosine
 
 
 def build_schedulers(
-    optimizers: Iterable[torch.optim.Optimizer], config: TrainConfig, done: int
+    optimizers: Iterable[torch.optim.Optimizer],
+    config: TrainConfig,
+    done: int,
+    time_share: Callable[[], float | None] = lambda: None,
 ) -> list[LambdaLR]:
-    """Return a scheduler for each optimizer; `done`: steps of the run so far."""
-    factor, schedulers = partial(learning_rate_factor, config), []
+    """Return a scheduler for each optimizer.
+
+    `done`: steps of the run so far; `time_share`: returns the argument of `learning_rate_factor`
+    of the same name for the next step.
+    """
+
+    def factor(done: int) -> float:
+        return learning_rate_factor(config, done, time_share())
+
+    schedulers = []
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])  # LambdaLR expects it in a resumed run

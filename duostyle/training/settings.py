@@ -15,6 +15,8 @@ from duostyle.models import pick_device
 from duostyle.models.config import LIMITS, STRIDES
 
 CONFIG_FILE = "config.json"
+BUNDLED = "bundled"  # value of --photos
+LEARNED = "learned"  # value of --labels
 MAX_FILE_BYTES = 1_000_000
 MAX_SHOWN = 60  # characters of a value in an error
 MAX_INT = 2**31 - 1
@@ -66,9 +68,13 @@ class TrainConfig:
     Each one is a flag of `duostyle train` of the same name.
     """
 
-    # What to train
-    foreground_style: str | None = setting(None, "style image of the foreground")
-    background_style: str | None = setting(None, "style image of the background")
+    # Styles and network
+    foreground_style: str | None = setting(
+        None,
+        "style image of the foreground; several, whose style is averaged: a folder, or files "
+        "separated by commas",
+    )
+    background_style: str | None = setting(None, "style image of the background, or several")
     styles: str | None = setting(
         None,
         "style images of a foundation, instead of a pair: a folder, or files separated by commas",
@@ -92,11 +98,15 @@ class TrainConfig:
 
     # Data
     photos: str = setting(
-        "detection-datasets/coco", "folder of photographs, or id of a dataset on the hub"
+        "detection-datasets/coco",
+        "folder of photographs, id of a dataset on the hub, or 'bundled': the photographs that "
+        "come with Duostyle and, if it is installed, scikit-image; no download",
     )
     photo_count: int = setting(20_000, "photographs to download from the hub", min=1)
     labels: str | None = setting(
-        None, "folder of VOC index PNGs; missing ones are made (default: in the cache)"
+        None,
+        "folder of VOC index PNGs; missing ones are made by --segmenter (default: in the cache). "
+        "'learned': made by the mask branch of --init, no download",
     )
     segmenter: str = setting(
         "deeplabv3_resnet101",
@@ -194,6 +204,12 @@ class TrainConfig:
 
     # Optimization
     steps: int = setting(40_000, "optimizer steps", min=1)
+    minutes: float | None = setting(
+        None,
+        "minutes of training, instead of --steps, from the first step on; the learning rate "
+        "follows the time",
+        above=0,
+    )
     batch: int = setting(4, "pictures per batch, over all processes", min=1)
     accumulate: int = setting(1, "batches whose gradients make one step", min=1)
     learning_rate: float = setting(2e-3, "of Muon and Adam, after warm-up", min=0)
@@ -213,6 +229,17 @@ class TrainConfig:
         "linear interpolation as in WiSE-FT",
         min=0,
         max=1,
+    )
+    new_share: float | None = setting(
+        None,
+        "--start-share of a pair with a painting that --init does not know (default: the same)",
+        min=0,
+        max=1,
+    )
+    contrast: bool = setting(
+        False,
+        "match the lightness range of the saved pair to its style images, after training "
+        "(duostyle.training.contrast)",
     )
     train_backbone: bool = setting(
         False, "train the mask branch's pretrained backbone and head too"
@@ -254,6 +281,12 @@ class TrainConfig:
     log_steps: int = setting(25, "steps between logged terms", min=1)
     picture_steps: int = setting(500, "steps between validation pictures", min=1)
     validation_count: int = setting(4, "photographs held out for those pictures", min=0)
+    preview: str | None = setting(
+        None, "photograph that preview.jpg and the final sheet show (default: a bundled one)"
+    )
+    preview_minutes: float = setting(
+        1.0, "minutes between updates of preview.jpg (0: neither preview nor sheet)", min=0
+    )
 
     @property
     def pictures_per_step(self) -> int:
@@ -301,11 +334,15 @@ class TrainConfig:
         if self.styles is None:
             for name in ("foreground_style", "background_style"):
                 if getattr(self, name) is None:
-                    raise ValueError(f"{flag(name)} is missing: name a style image")
+                    raise ValueError(f"{flag(name)} is missing: duostyle train A.jpg B.jpg")
         if self.style_size < 32 * self.vgg_downscale:
             raise ValueError("--style-size must be at least 32 times --vgg-downscale")
-        if self.start_share and self.init is None:
-            raise ValueError("--start-share needs --init")
+        if self.contrast and self.styles is not None:
+            raise ValueError("--contrast is for a pair, not for --styles; use --no-contrast")
+        if self.labels == LEARNED and self.init is None:
+            raise ValueError("--labels learned needs --init: a checkpoint with a mask branch")
+        if (self.start_share or self.new_share) and self.init is None:
+            raise ValueError("--start-share and --new-share need --init")
         if self.mask_steps and self.norm_steps:
             raise ValueError("--norm-steps and --mask-steps exclude each other")
         if self.mask_steps and not self.mask_weight:
@@ -324,6 +361,27 @@ class TrainConfig:
             raise ValueError("--alpha-low must be at most --alpha-high")
         if self.precision == "fp16" and pick_device(self.device) == "cpu":
             raise ValueError("--precision fp16 needs a GPU; use bf16 or fp32")
+
+
+# Heading of each section of TrainConfig, by its first setting.
+SECTIONS = {
+    "foreground_style": "styles and network",
+    "photos": "photographs and labels",
+    "style_weight": "objective",
+    "steps": "optimization",
+    "vgg_weights": "weights and device",
+    "checkpoint_minutes": "reports",
+}
+
+
+def sections() -> dict[str, list[Field[Any]]]:
+    """Return the settings by the heading of their section, in order."""
+    found: dict[str, list[Field[Any]]] = {}
+    heading = ""
+    for f in fields(TrainConfig):
+        heading = SECTIONS.get(f.name, heading)
+        found.setdefault(heading, []).append(f)
+    return found
 
 
 def flag(name: str) -> str:

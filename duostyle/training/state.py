@@ -19,6 +19,7 @@ STATE_FILE, MODEL_FILE = "state.safetensors", "model.safetensors"
 PROGRESS: dict[str, type | tuple[type, ...]] = {  # entries of the file's header, with their types
     "step": int,
     "pictures": int,
+    "seconds": (int, float),
     "scaler": dict,
     "network": dict,
     "earlier": (dict, type(None)),
@@ -37,6 +38,7 @@ class TrainState:
     earlier: dict[str, Any] | None = None  # training of the checkpoint that the run started from
     step: int = 0
     pictures: int = 0
+    seconds: float = 0.0  # of training, over all sessions of the run
 
     def save(self, folder: Path) -> None:
         """Write the state into the run's folder, atomically. Raises OSError."""
@@ -49,6 +51,7 @@ class TrainState:
         progress = {
             "step": self.step,
             "pictures": self.pictures,
+            "seconds": self.seconds,
             "scaler": self.scaler.state_dict(),
             "network": asdict(self.network.config),
             "earlier": self.earlier,
@@ -72,6 +75,7 @@ class TrainState:
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"{folder / STATE_FILE}: of another network ({reason})") from error
         self.step, self.pictures = progress["step"], progress["pictures"]
+        self.seconds = float(progress["seconds"])
         self.earlier = progress["earlier"]
         self.average.n_averaged.fill_(self.step + 1)  # the initial weights count too
 
@@ -133,11 +137,12 @@ def _read_progress(metadata: dict[str, str] | None) -> dict[str, Any]:
     progress = json.loads((metadata or {}).get("progress", "null"))
     if not isinstance(progress, dict):
         raise ValueError("it holds no state of a run")
+    progress.setdefault("seconds", 0.0)  # states of version 0.1 lack it
     for name, kinds in PROGRESS.items():
         value = progress.get(name)
         if name not in progress or not isinstance(value, kinds) or isinstance(value, bool):
             raise ValueError(f"{name} is missing or unreadable")
-        if isinstance(value, int) and not 0 <= value < MAX_COUNT:
+        if isinstance(value, (int, float)) and not 0 <= value < MAX_COUNT:
             raise ValueError(f"{name} is out of range")
     return progress
 

@@ -1,17 +1,19 @@
 """The training step: three modes, gradients, optimizers, and the checkpoint."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from duostyle.data.masks import foreground_classes
 from duostyle.data.photos import Sample
+from duostyle.io.images import PictureError, read_picture
 from duostyle.losses import ObjectiveInput
 from duostyle.models import (
     PRECISIONS,
@@ -20,8 +22,9 @@ from duostyle.models import (
     pick_training_precision,
     save_checkpoint,
 )
-from duostyle.training import initialization, optim
+from duostyle.training import contrast, initialization, optim
 from duostyle.training.data import add_warped, draw_warps, warp
+from duostyle.training.new_styles import start_new_styles
 from duostyle.training.settings import TrainConfig
 from duostyle.training.state import MODEL_FILE, TrainState, restore_network
 
@@ -65,26 +68,36 @@ class Trainer:
     """Trains a network in one process; with several, each has a Trainer of its own."""
 
     def __init__(
-        self, config: TrainConfig, device: str, world_size: int = 1, resume: bool = False
+        self,
+        config: TrainConfig,
+        device: str,
+        world_size: int = 1,
+        resume: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Build everything that a run needs.
 
         `device`: cpu, cuda:N or mps; `world_size`: processes that share each batch; `resume`:
-        continue from the state in the run's folder. Raises ValueError if there is none, OSError if
-        weights cannot be downloaded.
+        continue from the state in the run's folder; `clock`: returns the time in seconds. Raises
+        ValueError if there is no state, OSError if weights cannot be downloaded.
         """
         self.config, self.world_size = config, world_size
         self.device, self.device_type = device, device.partition(":")[0]
+        self.objective = initialization.build_objective(config, device)
         if resume:
-            network = restore_network(Path(config.output))
-            initial = initialization.build_network(config) if config.start_share else network
-        else:
-            network = initial = initialization.build_network(config)
+            network = initial = restore_network(Path(config.output)).to(device)
+        self.start_share = config.start_share
+        if config.new_share is not None and not all(initialization.known_rows(config)):
+            self.start_share = config.new_share
+        if not resume or self.start_share:
+            initial = initialization.build_network(config).to(device)
+            start_new_styles(initial, config, self.objective)
+        if not resume:
+            network = initial
         self.initial: dict[str, Tensor] = {}  # parameters that the saved ones are interpolated with
-        if config.start_share:
+        if self.start_share:
             self.initial = {
-                name: parameter.detach().to(device, copy=True)
-                for name, parameter in initial.named_parameters()
+                name: parameter.detach().clone() for name, parameter in initial.named_parameters()
             }
         network = initialization.freeze(network, config).to(device)
         # Described once: the files may be moved while the run goes on.
@@ -94,8 +107,10 @@ class Trainer:
                 f"{config.output}: this run has {network.config.styles} styles, not "
                 f"{len(self.styles)}; name the same style images"
             )
+        self.lightness: tuple[float, float] | None = None  # range that the contrast is matched to
+        if config.contrast:
+            self.lightness = contrast.target_range(initialization.style_groups(config))
         self.teacher = initialization.build_teacher(config, self.styles, device)
-        self.objective = initialization.build_objective(config, device)
         self.precision = pick_training_precision(config.precision, self.device_type)
         scaled = self.precision == "fp16" and self.device_type == "cuda"
         self.state = TrainState(
@@ -107,7 +122,12 @@ class Trainer:
         )
         if resume:
             self._resume()
-        self.schedulers = optim.build_schedulers(self.state.optimizers, config, self.state.step)
+        self.clock = clock
+        self.last_seconds = self.state.seconds / max(self.state.step, 1)  # of the last step
+        self.started = clock() - self.state.seconds
+        self.schedulers = optim.build_schedulers(
+            self.state.optimizers, config, self.state.step, self._time_share
+        )
         self.trainable = [p for p in network.parameters() if p.requires_grad]
         self.norms = optim.norm_parameters(network)
         self.model = self._distribute(TrainingNetwork(network, config).train())
@@ -122,6 +142,39 @@ class Trainer:
     def learning_rate(self) -> float:
         """Return the learning rate of the next step."""
         return float(self.schedulers[0].get_last_lr()[0])
+
+    @property
+    def share(self) -> float:
+        """Return the share of the run that is done: of --minutes if given, else of --steps."""
+        if self.config.minutes is not None:
+            return self.state.seconds / (60 * self.config.minutes)
+        return self.state.step / self.config.steps
+
+    @property
+    def finished(self) -> bool:
+        """Return whether the run is at its end; of --minutes, within half a step."""
+        if self.config.minutes is not None:
+            return self.state.seconds + self.last_seconds / 2 >= 60 * self.config.minutes
+        return self.state.step >= self.config.steps
+
+    def start_clock(self) -> None:
+        """Begin to count the time of training; what has passed before does not count."""
+        self.started = self.clock() - self.state.seconds
+
+    def _stop_time(self, began: float) -> None:
+        """Record the time after a step that began at `began`, the same in all processes."""
+        now = self.clock()
+        times = torch.tensor([now - self.started, now - began], dtype=torch.float64)
+        if distributed.is_initialized():
+            times = times.to(self.device)
+            distributed.broadcast(times, src=0)
+        self.state.seconds, self.last_seconds = times.tolist()
+
+    def _time_share(self) -> float | None:
+        """Return the share of --minutes at the end of the next step; None for --steps."""
+        if self.config.minutes is None:
+            return None
+        return (self.state.seconds + self.last_seconds) / (60 * self.config.minutes)
 
     def _resume(self) -> None:
         self.state.load(Path(self.config.output))
@@ -145,7 +198,7 @@ class Trainer:
 
         Raises Diverged, before any weight has changed, if a term is not finite.
         """
-        state, count = self.state, self.config.accumulate
+        state, count, began = self.state, self.config.accumulate, self.clock()
         sums: Terms = {}
         for number in range(1, count + 1):
             with self._gradient_sync(last=number == count):
@@ -161,6 +214,9 @@ class Trainer:
             state.pictures + self.config.pictures_per_step,
         )
         state.average.update_parameters(state.network)
+        self._stop_time(began)
+        for scheduler in self.schedulers:
+            scheduler.step()
         return sums
 
     def _gradient_sync(self, last: bool) -> AbstractContextManager[None]:
@@ -184,8 +240,6 @@ class Trainer:
                 state.scaler.step(optimizer)
             optimizer.zero_grad()
         state.scaler.update()
-        for scheduler in self.schedulers:
-            scheduler.step()
 
     def _check_finite(self, terms: Terms) -> None:
         bad = [name for name, value in terms.items() if not value.isfinite()]
@@ -203,7 +257,7 @@ class Trainer:
         if self.step < config.mask_steps:
             return self._mask_pretraining(batch)
         batch = self._thin_photos(batch)
-        if self.teacher is not None and self.step < config.teacher_share * config.steps:
+        if self.teacher is not None and self.share < config.teacher_share:
             return self._stylization(batch, self.teacher)
         return self._stylization(batch, None)
 
@@ -313,7 +367,7 @@ class Trainer:
         2022). Buffers, such as the foreground classes, are the run's own.
         """
         average = self.state.average.module.state_dict()
-        share = self.config.start_share
+        share = self.start_share
         return average | {k: torch.lerp(average[k], v, share) for k, v in self.initial.items()}
 
     def averaged_network(self) -> StyleNetwork:
@@ -336,6 +390,26 @@ class Trainer:
         }
         save_checkpoint(folder / MODEL_FILE, state.network, header, self.weights())
         state.save(folder)
+
+    def match_contrast(self, photos: Sequence[Path]) -> None:
+        """Match the contrast of the saved checkpoint to the style images.
+
+        `photos`: to measure by; a few of them are used. The state is left as it is. Raises OSError
+        or CheckpointError if the checkpoint cannot be read or written.
+        """
+        pixels = _readable(contrast.spread(photos, contrast.COUNT))
+        if self.lightness is not None and pixels:
+            model = Path(self.config.output) / MODEL_FILE
+            contrast.adjust_checkpoint(model, self.lightness, pixels)
+
+
+def _readable(files: Sequence[Path]) -> list[Tensor]:
+    """Return the photographs `(1, 3, H, W)` that can be read."""
+    photos = []
+    for file in files:
+        with suppress(PictureError):
+            photos.append(read_picture(file).pixels[None])
+    return photos
 
 
 def _channels_last(x: Tensor) -> Tensor:
