@@ -568,7 +568,7 @@ def test_learned_labels_are_the_masks_of_the_checkpoint(checkpoint: Path, astron
     pixels = read_picture(astronaut).pixels[None]
     labels = data.learned_labeler(config, "cpu")(pixels)
     network = load_checkpoint(checkpoint)
-    network.mask_branch.head.choose((12, 8))
+    network.mask_branch.head.set_foreground_classes((12, 8))
     with torch.inference_mode():
         mask = network.encode(pixels).mask
     # The picture has 512 pixels, and is labeled at 513.
