@@ -19,7 +19,7 @@ from duostyle.models.config import NetworkConfig
 from duostyle.models.hub import CheckpointHubMixin
 from duostyle.models.layers import StyledOutput, StyledResidual, StyledUpsample, conv
 from duostyle.models.mask import MaskBranch
-from duostyle.models.tiling import STRIDE, CropBox, choose_tiling, pad
+from duostyle.models.tiling import STRIDE, CropBox, choose_tiling, pad, to_stride
 
 SMALLEST_SIDE = 16  # pixels
 
@@ -222,7 +222,7 @@ class StyleNetwork(
 
     def _mask_logits(self, content: Tensor, box: CropBox, features: Tensor) -> Tensor:
         """Run the mask branch on the content, with edges from the encoder's features."""
-        padding = (0, -box.width % STRIDE, 0, -box.height % STRIDE)
+        padding = (0, to_stride(box.width), 0, to_stride(box.height))
         picture = content
         if torch.compiler.is_exporting() or any(padding):
             picture = F.pad(content, padding, mode="reflect")

@@ -76,6 +76,12 @@ class CropBox(NamedTuple):
         return CropBox(bottom - top, right - left, top, left), inner
 
 
+def to_stride(side: int) -> int:
+    """Return how many pixels are missing to a multiple of STRIDE."""
+    # Not -side % STRIDE: with a product, an exported graph shows that the sum is a multiple.
+    return STRIDE * ((side + STRIDE - 1) // STRIDE) - side
+
+
 def pad(content: Tensor, margin: int) -> tuple[Tensor, CropBox]:
     """Reflect `margin` pixels around `(B, C, H, W)`, and pad to multiples of STRIDE.
 
@@ -83,7 +89,7 @@ def pad(content: Tensor, margin: int) -> tuple[Tensor, CropBox]:
     """
     height, width = content.shape[-2:]
     inner = min(margin, MAX_REFLECTED)
-    sides = (inner, inner + -width % STRIDE, inner, inner + -height % STRIDE)
+    sides = (inner, inner + to_stride(width), inner, inner + to_stride(height))
     padded = F.pad(content, sides, mode="reflect")
     if margin > inner:
         padded = F.pad(padded, (margin - inner,) * 4, mode="reflect")

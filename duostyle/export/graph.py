@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from duostyle.export.operators import DirectOperators
 from duostyle.models import StyleNetwork
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class Graph(nn.Module):
         self, content: Tensor, alpha: Tensor | float = 0.0, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """`content`: `(B, 3, H, W)` in [0, 1]; `alpha`: `(B,)`; `mask`: `(B, 1, H, W)`."""
-        return self.signature.run(self.network, content, alpha, mask)
+        with DirectOperators():
+            return self.signature.run(self.network, content, alpha, mask)
 
 
 def export_graph(
