@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torchvision.models import VGG16_Weights, VGG19_Weights, vgg16, vgg19
+from torchvision.models import VGG16_Weights, VGG19_Weights
+from torchvision.models.vgg import cfgs, make_layers
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.files import WriteError, write_atomically
@@ -169,8 +170,9 @@ class PerceptualNetwork(nn.Module):
     def __init__(self, weights: Path | None = None, depth: int = 16) -> None:
         super().__init__()
         self.layers = layer_indices(depth)
-        build, fetch = {16: (vgg16, vgg16_weights), 19: (vgg19, vgg19_weights)}[depth]
-        self.features = build(weights=None).features[: max(self.layers.values()) + 1]
+        plan, fetch = {16: ("D", vgg16_weights), 19: ("E", vgg19_weights)}[depth]
+        # Without the classifier, whose 124 million weights take seconds to initialize.
+        self.features = make_layers(cfgs[plan])[: max(self.layers.values()) + 1]
         state = read_weights(weights) if weights else fetch()
         state = {name.removeprefix("features."): value.float() for name, value in state.items()}
         missing = sorted(self.features.state_dict().keys() - state.keys())

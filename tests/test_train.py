@@ -54,6 +54,7 @@ def command(photo_folder, random_vgg, backbone_file, tmp_path):
             "backbone_weights": backbone_file,
             "output": tmp_path / output,
             "size": "small",
+            "mask_size": 97,
             "photo_size": 64,
             "context": 8,
             "crop_size": 32,
