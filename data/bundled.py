@@ -7,7 +7,7 @@ from pathlib import Path
 from duostyle.files import ROOT, write_atomically
 
 ASSETS = ROOT / "assets"
-LABELS = ASSETS / "labels"  # of all of them, by the same names
+LABELS = ASSETS / "labels"  # DeepLab's labels of all bundled photographs, same file stems
 # Photographs within scikit-image's wheel, CC0; the others of LABELS lie in `assets/photos`.
 SCIKIT_IMAGE = ("coffee.png", "motorcycle_left.png", "rocket.jpg")
 

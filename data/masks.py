@@ -142,7 +142,7 @@ def make_labels(
 ) -> int:
     """Make the missing labels of (photograph, label) files; return how many were made.
 
-    `model`: as of `load_segmenter`, or a function that loads what labels a picture; it is called
+    `model`: as of `load_segmenter`, or a function that returns a labeler; it is called
     when the first label is missing. An unreadable photograph gets no label. Raises as
     `load_segmenter` does.
     """

@@ -18,7 +18,7 @@ from typing import Any
 SUFFIX = ".png"
 
 
-class FolderPainter:
+class PicturePainter:
     """Paints a picture from one file into another; an actor of Ray."""
 
     def __init__(self, checkpoint: str, alpha: float, device: str, threads: int) -> None:
@@ -74,9 +74,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", default="composition_vii-great_wave", help="name or file")
     parser.add_argument("--alpha", type=float, default=0.0, help="0 to 1 (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--cores", type=int, default=1, help="of each (default: %(default)s)")
-    parser.add_argument("--gpus", type=float, default=0.0, help="of each (default: %(default)s)")
-    parser.add_argument("--address", help="of a Ray cluster: auto, or HOST:PORT (default: local)")
+    parser.add_argument(
+        "--cores", type=int, default=1, help="CPU cores of each worker (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--gpus", type=float, default=0.0, help="GPUs of each worker (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--address", help="address of a Ray cluster: auto, or HOST:PORT (default: local)"
+    )
     args = parser.parse_args(argv)
     try:
         import ray
@@ -97,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ray.init(args.address, log_to_driver=False)
     device = "cuda" if args.gpus else "cpu"
     painted = ray.data.from_items(rows, override_num_blocks=min(len(rows), 4 * args.workers)).map(
-        FolderPainter,
+        PicturePainter,
         fn_constructor_args=(args.checkpoint, args.alpha, device, args.cores),
         concurrency=args.workers,
         num_cpus=args.cores,

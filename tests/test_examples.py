@@ -43,7 +43,7 @@ def test_the_painter_maps_a_row_and_reports_errors(
     script, checkpoint: Path, pictures: Path, tmp_path: Path
 ) -> None:
     threads = torch.get_num_threads()
-    painter = script.FolderPainter(str(checkpoint), 0.5, "cpu", threads)
+    painter = script.PicturePainter(str(checkpoint), 0.5, "cpu", threads)
     rows = script.find_pictures(pictures, tmp_path / "out")
     assert [Path(row["target"]).relative_to(tmp_path / "out") for row in rows] == [
         Path("a.png.png"), Path("b.png.png"), Path("more/a.png.png")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from duostyle.losses import temporal_distance
-from duostyle.training.data import NOISE, add_warped, draw_warps, warp
+from duostyle.training.warps import NOISE, add_warped, draw_warps, warp
 
 PICTURE = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(1))
 

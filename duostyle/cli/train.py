@@ -36,8 +36,11 @@ from duostyle.training.settings import (
 )
 from duostyle.training.state import MODEL_FILE, STATE_FILE
 
-RECIPES = Path(training.__file__).with_name("recipes")  # of a pair, by network size
-RECIPE_FILES = {"base": "pair.json", "small": "small.json"}
+RECIPES = Path(training.__file__).with_name("recipes")
+RECIPE_FILES = {  # of a pair, by network size
+    "base": "pair.json",
+    "small": "small.json",
+}
 # What most people need, beside the paintings and --resume; the rest follows by section.
 FIRST = ("output", "size", "minutes", "steps", "photos", "preview", "init", "device")
 EXAMPLES = """examples:
@@ -175,7 +178,7 @@ def errors_name(source: Path | None) -> Iterator[None]:
 
 
 def build_parser() -> Parser:
-    """Return the parser with a flag for each setting; what is not given is not in its result."""
+    """Return the parser with a flag for each setting; options not given are not in its result."""
     parser = Parser(
         prog="duostyle train",
         description="Train a network for a pair of paintings. Two paintings and nothing else "

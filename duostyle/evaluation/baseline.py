@@ -84,7 +84,7 @@ def lpips_distance(weights: Path | None, device: str) -> Distance:
     try:
         import lpips
     except ImportError:
-        raise ValueError("this evaluation needs LPIPS: pip install -e '.[evaluate]'") from None
+        raise ValueError("this evaluation needs LPIPS: pip install 'duostyle[evaluate]'") from None
     state = read_weights(weights) if weights else vgg16_weights()
     network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
     trunk = {}

@@ -131,5 +131,5 @@ def opencv() -> ModuleType:
     try:
         import cv2
     except ImportError:
-        raise ValueError("this evaluation needs OpenCV: pip install -e '.[evaluate]'") from None
+        raise ValueError("this evaluation needs OpenCV: pip install 'duostyle[evaluate]'") from None
     return cv2

@@ -30,7 +30,7 @@ class DirectOperators(TorchFunctionMode):
 
 
 def clip(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, **_: Any) -> Tensor:
-    """Clamp to a range; arguments as for `F.hardtanh`."""
+    """Clamp to a range, as nn.ReLU6 does; arguments as for `F.hardtanh`."""
     bounds = torch.tensor(float(min_val)), torch.tensor(float(max_val))
     return torch.onnx.ops.symbolic(
         "Clip", (x, *bounds), dtype=x.dtype, shape=x.shape, version=SINCE
@@ -41,7 +41,7 @@ def resize(
     x: Tensor,
     size: Sequence[int] | None = None,
     scale_factor: int | None = None,
-    mode: str = "bilinear",
+    mode: str = "nearest",
     align_corners: bool | None = False,
     antialias: bool = False,
     **_: Any,

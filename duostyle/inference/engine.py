@@ -71,7 +71,7 @@ def openvino_loader(precision: str) -> Load:
         import openvino
     except ImportError:
         raise ValueError(
-            "--backend openvino needs OpenVINO: pip install -e '.[openvino]'"
+            "--backend openvino needs OpenVINO: pip install 'duostyle[openvino]'"
         ) from None
     hints = {"fp32": "f32", "bf16": "bf16"}
     core = openvino.Core()
@@ -139,8 +139,7 @@ class GraphInputs(NamedTuple):
 class GraphEngine:
     """A network executed by ONNX Runtime or OpenVINO on the CPU; a `Painter`.
 
-    Graphs are exported at first use and cached in a folder. An export takes about 25 seconds with
-    dynamic size, 6 with a fixed one.
+    Graphs are exported at first use, which takes seconds, and cached in a folder.
     """
 
     device = torch.device("cpu")
@@ -223,7 +222,7 @@ class GraphEngine:
     def _export(self, name: str, signature: GraphSignature, size: tuple[int, int] | None) -> Path:
         """Export a graph to the cache, or to a temporary folder if the cache is read-only."""
         what = f"pictures of {size[1]}x{size[0]}" if size else "pictures of any size"
-        print(f"exporting the ONNX graph for {what} (once, 6 to 40 s)", file=sys.stderr)
+        print(f"exporting the ONNX graph for {what} (once, up to 40 s)", file=sys.stderr)
         path = Path(self.scratch.name) / f"{name}.onnx"
         export_graph(self.network, path, signature, size)
         kept = self.folder / f"{name}.{digest_of(path)}.onnx"

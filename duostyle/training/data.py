@@ -3,10 +3,9 @@
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,11 +24,6 @@ from duostyle.training.initialization import style_files
 from duostyle.training.settings import BUNDLED, LEARNED, TrainConfig
 
 MAX_STEPS = 2**31  # of a run of --minutes
-
-GRID = 5  # points per side at which a warp is drawn
-# Largest shift (pixels), rotation (radians), zoom (share) and displacement of a point (pixels).
-SHIFT, ROTATION, ZOOM, JITTER = 6.0, 0.05, 0.05, 1.0
-NOISE = 6 / 255  # largest standard deviation of the noise
 
 
 def locate_data(config: TrainConfig) -> tuple[Path, Path]:
@@ -90,7 +84,7 @@ def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
 
 
 def learned_labeler(config: TrainConfig, device: str) -> Labeler:
-    """Return what labels a picture by the mask branch of --init.
+    """Return a labeler that uses the mask branch of --init.
 
     It knows foreground and background only: the foreground gets the first of the classes that
     `--foreground` names. Raises CheckpointError if the checkpoint cannot be loaded.
@@ -114,7 +108,7 @@ def learned_labeler(config: TrainConfig, device: str) -> Labeler:
 def hold_out(entries: list[Entry], config: TrainConfig) -> tuple[list[Entry], Tensor]:
     """Split off the validation photographs; return the rest and `(B, 3, P, P)`.
 
-    They are at most a quarter of all, but one.
+    At most a quarter of the photographs are held out, and at least one if there are two.
     """
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(entries), generator=generator).tolist()
@@ -192,62 +186,3 @@ def ignore_signals(_: int) -> None:
         os.setpgrp()
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-class Warps(NamedTuple):
-    """A warp for each picture of a batch."""
-
-    displacements: Tensor  # (B, 2, S, S), x and y, pixels
-    noise: Tensor  # (B, 3, S, S)
-
-
-def draw_warps(seeds: Iterable[int], size: int, device: str = "cpu") -> Warps:
-    """Draw a warp for each seed, for pictures of `size` pixels per side."""
-    drawn = [_draw(torch.Generator().manual_seed(seed), size) for seed in seeds]
-    return Warps(*(torch.stack(parts).to(device) for parts in zip(*drawn, strict=True)))
-
-
-def _draw(generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
-    def uniform(*shape: int) -> Tensor:
-        return 2 * torch.rand(shape, generator=generator) - 1
-
-    position = torch.linspace(-size / 2, size / 2, GRID)
-    y, x = torch.meshgrid(position, position, indexing="ij")
-    shift, angle, zoom = SHIFT * uniform(2, 1, 1), ROTATION * uniform(1), ZOOM * uniform(1)
-    grid = torch.stack([zoom * x - angle * y, angle * x + zoom * y]) + shift
-    grid = grid + JITTER * uniform(2, GRID, GRID)
-    smooth = F.interpolate(grid[None], (size, size), mode="bicubic", align_corners=True)[0]
-    strength = NOISE * torch.rand((), generator=generator)
-    return smooth, strength * torch.randn((3, size, size), generator=generator)
-
-
-def warp(pictures: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample each pixel from where its displacement points.
-
-    `pictures`: `(B, C, S, S)`; `displacements`: `(B, 2, S, S)`, x and y, pixels. Returns the warped
-    pictures, mirrored beyond the border, and `(B, 1, S, S)`, 1.0 where they come from inside, else
-    0.0.
-    """
-    size = pictures.shape[-1]
-    position = torch.arange(size, device=pictures.device, dtype=torch.float32)
-    x = position + displacements[:, 0]
-    y = position[:, None] + displacements[:, 1]
-    grid = torch.stack([x, y], dim=-1) * (2 / (size - 1)) - 1
-    warped = F.grid_sample(
-        pictures.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=True
-    )
-    inside = (grid.abs() <= 1).all(dim=-1)[:, None]
-    return warped, inside.float()
-
-
-def add_warped(
-    crop: Tensor, mask: Tensor, alpha: Tensor, warps: Warps
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Append the warped and noisy copy of each crop, with its mask and alpha, to the batch.
-
-    `crop`: `(B, 3, S, S)` in [0, 1]; `mask`: `(B, 1, S, S)`; `alpha`: `(B,)`. Returns batches of
-    2 * B.
-    """
-    warped = (warp(crop, warps.displacements)[0] + warps.noise).clamp(0, 1)
-    warped_mask, _ = warp(mask, warps.displacements)
-    return torch.cat([crop, warped]), torch.cat([mask, warped_mask]), torch.cat([alpha, alpha])

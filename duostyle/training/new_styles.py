@@ -1,7 +1,8 @@
 """Start a painting that a checkpoint does not know from the most similar style that it knows.
 
-Photographs are painted in every known style, each picture gets the mean and standard deviation of
-the painting's color channels, and the style with the smallest distance of Gram matrices is taken.
+Photographs are stylized in every known style, the mean and standard deviation of each color channel
+are matched to the painting's before the sigmoid, and the style with the smallest distance of Gram
+matrices is taken.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from duostyle.training.settings import TrainConfig
 
 PHOTOS = ("astronaut.jpg", "chelsea.jpg")  # in assets/photos
 SIDE = 256  # of their centers, pixels
-EPS = 0.02  # of logits: colors are kept from 0 and 1
+EPS = 0.02  # colors are clamped to [EPS, 1 - EPS] before the logit
 MAX_CONTRAST = 2.0  # by which a channel's standard deviation is changed at most
 
 
@@ -77,7 +78,7 @@ def mean_colors(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def color_change(
     found: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return factor and offset that give logits of mean and deviation `found` those of `target`."""
+    """Return factor and offset that map logits with statistics `found` to statistics `target`."""
     factor = (target[1] / found[1].clamp_min(1e-3)).clamp(1 / MAX_CONTRAST, MAX_CONTRAST)
     return factor, target[0] - factor * found[0]
 

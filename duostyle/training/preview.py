@@ -1,4 +1,4 @@
-"""Pictures of a run for its user: a preview that is painted again and again, and a final sheet."""
+"""Pictures of a run: a preview that is updated during training, and a sheet at its end."""
 
 import sys
 from pathlib import Path

@@ -148,7 +148,7 @@ class TrainConfig:
         max=MAX_SIDE,
     )
     late_share: float = setting(
-        0.15, "fraction of the steps, at the end, that use --late-crop-size", min=0, max=1
+        0.15, "fraction of the run, at its end, that uses --late-crop-size", min=0, max=1
     )
     mask_every: int = setting(
         2, "the mask branch learns from every Nth photograph of a process's batch", min=1
@@ -262,7 +262,7 @@ class TrainConfig:
     )
     teacher_share: float = setting(
         0.7,
-        "fraction of the steps, at the start, that train on the teacher's output instead of the "
+        "fraction of the run, at its start, that trains on the teacher's output instead of the "
         "objective",
         min=0,
         max=1,

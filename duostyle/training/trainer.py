@@ -23,10 +23,10 @@ from duostyle.models import (
     save_checkpoint,
 )
 from duostyle.training import contrast, initialization, optim
-from duostyle.training.data import add_warped, draw_warps, warp
 from duostyle.training.new_styles import start_new_styles
 from duostyle.training.settings import TrainConfig
 from duostyle.training.state import MODEL_FILE, TrainState, restore_network
+from duostyle.training.warps import add_warped, draw_warps, warp
 
 Terms = dict[str, Tensor]  # weighted terms of the loss by name, each a scalar
 
@@ -371,7 +371,7 @@ class Trainer:
         return average | {k: torch.lerp(average[k], v, share) for k, v in self.initial.items()}
 
     def averaged_network(self) -> StyleNetwork:
-        """Return a new network with the weights that are saved, ready to run."""
+        """Return a new network with the averaged weights, before the contrast is matched."""
         network = StyleNetwork(self.state.network.config)
         network.load_state_dict(self.weights())
         return network.eval().requires_grad_(False).to(self.device)
