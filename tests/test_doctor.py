@@ -32,7 +32,7 @@ def quick(monkeypatch) -> list[str]:
         return lambda: used.append(device)
 
     monkeypatch.setattr(doctor, "training_step", work)
-    monkeypatch.setattr(doctor, "painting", work)
+    monkeypatch.setattr(doctor, "stylization", work)
     return used
 
 
@@ -97,7 +97,7 @@ def test_the_measured_work_is_real() -> None:
     terms = doctor.training_step("cpu")()
     assert {"style", "blend", "content", "palette", "tv"} == terms.keys()
     assert all(math.isfinite(value.item()) for value in terms.values())
-    painted = next(iter(doctor.painting("cpu")().values()))
+    painted = next(iter(doctor.stylization("cpu")().values()))
     assert painted.shape == (1, 3, *doctor.PICTURE)
 
 

@@ -25,8 +25,8 @@ class DirectOperators(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        direct = {F.hardtanh: clip, F.interpolate: resize}.get(func, func)
-        return direct(*args, **(kwargs or {}))
+        direct: dict[object, Callable[..., Any]] = {F.hardtanh: clip, F.interpolate: resize}
+        return direct.get(func, func)(*args, **(kwargs or {}))
 
 
 def clip(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, **_: Any) -> Tensor:
