@@ -404,6 +404,14 @@ def test_goes_on_from_a_checkpoint_and_remembers_it(
     assert network.mask_branch.head.wanted.nonzero().flatten().tolist() == [12]
 
 
+def test_the_contrast_of_an_earlier_stage_stays_known(network: StyleNetwork, tmp_path) -> None:
+    for made in ({"contrast": {"factor": 1.2, "offset": -0.4}}, {}):
+        save_checkpoint(tmp_path / "pair.safetensors", network, made)
+        earlier = initialization.provenance(TrainConfig(init=str(tmp_path / "pair.safetensors")))
+        assert earlier is not None and earlier.get("contrast") == made.get("contrast")
+        assert ("contrast" in earlier) == bool(made)
+
+
 def test_losses_see_the_crop_without_its_context(command, monkeypatch) -> None:
     config, *_ = train.parse_arguments(command("run", context=8, crop_size=32))
     trainer = Trainer(config, "cpu")

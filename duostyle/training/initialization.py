@@ -91,7 +91,8 @@ def provenance(config: TrainConfig) -> dict[str, Any] | None:
         return None
     header = read_header(config.init)
     kept = ("styles", "training", "objective", "git_revision", "pictures_seen", "earlier")
-    return {name: header.get(name) for name in kept}
+    made = ("contrast", "start")  # only in headers of checkpoints that were matched or converted
+    return {k: header.get(k) for k in kept} | {k: header[k] for k in made if k in header}
 
 
 def build_network(config: TrainConfig) -> StyleNetwork:

@@ -84,21 +84,7 @@ class Trainer:
         self.config, self.world_size = config, world_size
         self.device, self.device_type = device, device.partition(":")[0]
         self.objective = initialization.build_objective(config, device)
-        if resume:
-            network = initial = restore_network(Path(config.output)).to(device)
-        self.start_share = config.start_share
-        if config.new_share is not None and not all(initialization.known_rows(config)):
-            self.start_share = config.new_share
-        if not resume or self.start_share:
-            initial = initialization.build_network(config).to(device)
-            start_new_styles(initial, config, self.objective)
-        if not resume:
-            network = initial
-        self.initial: dict[str, Tensor] = {}  # parameters that the saved ones are interpolated with
-        if self.start_share:
-            self.initial = {
-                name: parameter.detach().clone() for name, parameter in initial.named_parameters()
-            }
+        network, self.start_share, self.initial = self._build_network(resume)
         network = initialization.freeze(network, config).to(device)
         # Described once: the files may be moved while the run goes on.
         self.styles = initialization.describe_styles(config)
@@ -132,6 +118,20 @@ class Trainer:
         self.norms = optim.norm_parameters(network)
         self.model = self._distribute(TrainingNetwork(network, config).train())
         self.skipped: dict[str, None] = {}  # ordered: messages about skipped photographs
+
+    def _build_network(self, resume: bool) -> tuple[StyleNetwork, float, dict[str, Tensor]]:
+        """Return the network to train, the weight of the initial parameters, and those."""
+        config = self.config
+        share = config.start_share
+        if config.new_share is not None and not all(initialization.known_rows(config)):
+            share = config.new_share
+        restored = restore_network(Path(config.output)).to(self.device) if resume else None
+        if restored is not None and not share:
+            return restored, share, {}
+        initial = initialization.build_network(config).to(self.device)
+        start_new_styles(initial, config, self.objective)
+        parameters = {k: v.detach().clone() for k, v in initial.named_parameters()} if share else {}
+        return initial if restored is None else restored, share, parameters
 
     @property
     def step(self) -> int:
