@@ -1,7 +1,6 @@
 """The parts of `make demo` and `make train-demo`."""
 
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 
 from duostyle.cli import demo, train
+from duostyle.data import bundled
 from duostyle.data.masks import read_labels
 from duostyle.inference.video import VideoReport
 from duostyle.io.images import PictureError, read_picture
@@ -18,7 +18,6 @@ from duostyle.io.sheet import CAPTION, MARGIN, contact_sheet
 from duostyle.io.video import Frame, VideoReader
 from duostyle.models import load_pair, shipped_checkpoints
 from duostyle.training.initialization import style_files
-from tests.conftest import ROOT
 from tests.test_video import make
 
 
@@ -32,13 +31,12 @@ def test_contact_sheet_holds_every_picture() -> None:
 
 def test_training_photos_have_bundled_labels(tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="scikit-image comes with the extra 'demo'")
-    folder = demo.write_training_photos(tmp_path)
-    names = sorted(path.stem for path in folder.iterdir())
-    assert names == sorted(demo.TRAINING_PHOTOS)
-    for name in names:
-        labels = read_labels(ROOT / "assets" / "labels" / f"{name}.png")
-        with Image.open(folder / f"{name}.png") as photo:
-            assert photo.mode == "RGB" and labels.shape[1:] == photo.size[::-1]
+    paths = sorted(bundled.bundled_photos(tmp_path).iterdir())
+    assert [path.stem for path in paths] == sorted(path.stem for path in bundled.LABELS.iterdir())
+    for path in paths:
+        labels = read_labels(bundled.LABELS / f"{path.stem}.png")
+        with Image.open(path) as photo:
+            assert labels.shape[1:] == photo.size[::-1]
 
 
 @pytest.mark.skipif(not shipped_checkpoints(), reason="no pair ships yet")
@@ -90,20 +88,9 @@ def test_a_missing_clip_names_the_package(monkeypatch) -> None:
 
 
 def test_the_demo_trains_with_valid_settings(tmp_path: Path) -> None:
-    config, *_ = train.parse_arguments(
-        demo.training_arguments(tmp_path / "photos", tmp_path / "run")
-    )
+    config, *_ = train.parse_arguments(demo.training_arguments(tmp_path / "run"))
     assert config.init == "foundation" and config.steps == demo.TRAINING_STEPS
     assert all(path.exists() for path in style_files(config))
-
-
-def test_training_without_scikit_image_names_the_package(
-    tmp_path: Path, monkeypatch, capsys
-) -> None:
-    monkeypatch.setitem(sys.modules, "skimage", None)
-    assert demo.main(["train", "--output", str(tmp_path)]) == 2
-    says = "scikit-image is not installed; pip install 'duostyle[demo]'"
-    assert capsys.readouterr().err == f"duostyle demo: training photographs: {says}\n"
 
 
 def test_ctrl_c_is_one_line(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -124,7 +111,6 @@ def test_ctrl_c_is_one_line(tmp_path: Path, monkeypatch, capsys) -> None:
 
 
 def test_ctrl_c_during_the_training_is_its_exit_code(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(demo, "write_training_photos", lambda folder: folder)
     monkeypatch.setattr(train, "main", lambda argv: 130)
     with pytest.raises(SystemExit) as end:
         demo.main(["train", "--output", str(tmp_path)])

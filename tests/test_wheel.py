@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from duostyle import load, shipped_checkpoints, stylize
-from duostyle.cli import demo
+from duostyle.data.bundled import LABELS
 from duostyle.io.images import read_picture
 from tests.conftest import ROOT
 
@@ -80,7 +80,7 @@ def test_only_one_package_is_installed(wheel: Path) -> None:
     for name in shipped_checkpoints():
         assert f"duostyle/checkpoints/{name}.safetensors" in names
     assert {"duostyle/py.typed", "duostyle/training/recipes/pair.json"} <= set(names)
-    labels = {f"duostyle/assets/labels/{name}.png" for name in demo.TRAINING_PHOTOS}
+    labels = {f"duostyle/assets/labels/{path.name}" for path in LABELS.iterdir()}
     assert labels | {"duostyle/io/__init__.py"} <= set(names)
 
 

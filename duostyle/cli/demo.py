@@ -11,7 +11,8 @@ from PIL import Image
 
 from duostyle import training
 from duostyle.cli import train
-from duostyle.files import ROOT, atomic_writer, printable
+from duostyle.data.bundled import ASSETS, LABELS
+from duostyle.files import atomic_writer, printable
 from duostyle.inference import AlphaCurve, Output, open_painter, stylize, stylize_video
 from duostyle.io.images import PictureError, read_picture
 from duostyle.io.pixels import resize, tensor_to_pil
@@ -26,15 +27,13 @@ from duostyle.models import (
     shipped_checkpoints,
 )
 from duostyle.signals import Stopped, exit_code, restore_interrupt_handler
+from duostyle.training.settings import BUNDLED
 
-ASSETS = ROOT / "assets"
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
 STRIP_PHOTOS = (PHOTO, ASSETS / "photos" / "chelsea.jpg")
 HEIGHT = 300  # of a picture in the sheet of all pairs, pixels
 ALPHAS = (0.0, 0.5, 1.0)
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
-# Photographs that come with scikit-image; their DeepLab labels lie in assets/labels.
-TRAINING_PHOTOS = ("astronaut", "camera", "chelsea", "coffee", "motorcycle_left", "rocket")
 TRAINING_STEPS = 120
 PAIR_SETTINGS = Path(training.__file__).with_name("recipes") / "pair.json"
 CLIP_START = 8.0  # seconds; somebody walks by a bicycle that does not move
@@ -130,33 +129,12 @@ def paint_demo_clip(checkpoint: str, output: Path) -> Path:
     return path
 
 
-def write_training_photos(folder: Path) -> Path:
-    """Write the photographs that come with scikit-image to a folder.
-
-    Raises PictureError if that is not installed.
-    """
-    try:
-        from skimage import data
-    except ImportError:
-        raise PictureError(
-            "training photographs: scikit-image is not installed; pip install 'duostyle[demo]'"
-        ) from None
-
-    for name in TRAINING_PHOTOS:
-        source = "stereo_motorcycle" if name == "motorcycle_left" else {"chelsea": "cat"}.get(name)
-        pixels = getattr(data, source or name)()
-        pixels = pixels[0] if isinstance(pixels, tuple) else pixels
-        with atomic_writer(folder / f"{name}.png") as part:
-            Image.fromarray(pixels).convert("RGB").save(part, format="PNG")
-    return folder
-
-
-def training_arguments(photos: Path, run: Path) -> list[str]:
+def training_arguments(run: Path) -> list[str]:
     """Return the command line of a short fine-tuning."""
     return [
         *("--foreground-style", str(ASSETS / "styles" / "thangka.jpg")),
         *("--background-style", str(ASSETS / "styles" / "great_wave.jpg")),
-        *("--photos", str(photos), "--labels", str(ASSETS / "labels")),
+        *("--photos", BUNDLED, "--labels", str(LABELS)),
         *("--settings", str(PAIR_SETTINGS), "--output", str(run)),
         *("--steps", str(TRAINING_STEPS), "--warmup", "10", "--log-steps", "10"),
         *("--crop-size", "192", "--late-crop-size", "192", "--late-share", "0"),
@@ -170,9 +148,8 @@ def train_pair(output: Path) -> Path:
 
     Raises SystemExit if the training fails or is interrupted, which it has reported by then.
     """
-    photos = write_training_photos(output / "photos")
     run = output / time.strftime("run-%Y%m%d-%H%M%S")
-    code = train.main(training_arguments(photos, run))
+    code = train.main(training_arguments(run))
     if code:
         raise SystemExit(code)
     print(f"wrote {run} (training curves and samples: tensorboard --logdir {run})")
