@@ -16,6 +16,8 @@ LIMITS = {  # smallest and largest values accepted
     "mask_gain": (1e-3, 1e3),
     "mask_bias": (-1e3, 1e3),
     "margin": (0, 256),
+    "scale": (0.5, 1.0),
+    "radius": (0, 16),
 }
 
 
@@ -33,6 +35,8 @@ class NetworkConfig:
     mask_gain: float = 3.0
     mask_bias: float = 1.0
     margin: int = MARGIN  # reflected around the picture and cropped again, pixels, a multiple of 4
+    scale: float = 1.0  # at which pictures are stylized, before the last layer enlarges them
+    radius: int = 0  # of the last layer's Kuwahara filter, pixels at that scale; 0: no last layer
 
     @classmethod
     def read(cls, values: object) -> Self:
@@ -44,7 +48,10 @@ class NetworkConfig:
         if unknown:
             raise ValueError(f"the network's {unknown[0]} is unknown")
         numbers: dict[str, Any] = {n: _number(n, known[n], value) for n, value in values.items()}
-        return cls(**numbers)
+        config = cls(**numbers)
+        if config.scale < 1 and not config.radius:
+            raise ValueError("the network's scale below 1 needs a radius of its last layer")
+        return config
 
 
 def _number(name: str, kind: type, value: Any) -> int | float:
@@ -61,7 +68,9 @@ def _number(name: str, kind: type, value: Any) -> int | float:
     return kind(value)
 
 
+SCALE = 2 / 3
+RADIUS = 4
 SIZES = {
-    "small": NetworkConfig(width=8, mask_size=465, mask_stride=16),
-    "base": NetworkConfig(mask_stride=16),
+    "small": NetworkConfig(width=8, mask_size=465, mask_stride=16, scale=SCALE, radius=RADIUS),
+    "base": NetworkConfig(mask_stride=16, scale=SCALE, radius=RADIUS),
 }

@@ -1,11 +1,11 @@
 """The network: two styles in one pass.
 
-        content -> encoder -> features                        encode: does not depend on alpha
+content -> reduce -> encoder -> features                      encode: does not depend on alpha
 content, edges -> mask branch -> mask m
                                         - - - - - - - - - - - - - - - - - - - - - - - - - - -
        features -> style branch 1 -> f1                       decode: depends on alpha
        features -> style branch 2 -> f2
-m * f1 + (1 - m) * f2 -> decoder -> stylized picture
+m * f1 + (1 - m) * f2 -> decoder -> Kuwahara upsampling -> stylized picture
 """
 
 from typing import Any, NamedTuple, cast
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from duostyle.models import tiling
 from duostyle.models.config import NetworkConfig
 from duostyle.models.hub import CheckpointHubMixin
+from duostyle.models.kuwahara import KuwaharaUpsample
 from duostyle.models.layers import StyledOutput, StyledResidual, StyledUpsample, conv
 from duostyle.models.mask import MaskBranch
 from duostyle.models.tiling import STRIDE, CropBox, choose_tiling, pad, to_stride
@@ -77,10 +78,10 @@ def _describe(x: Tensor) -> str:
 class Encoded(NamedTuple):
     """What does not depend on alpha: one for all alphas, swaps and branch images of a picture."""
 
-    features: Tensor  # (B, 4 * width, h, w), of the padded picture
+    features: Tensor  # (B, 4 * width, h, w), of the reduced and padded picture
     mask: Tensor  # (B, 1, H, W) in [0, 1], given or learned, 1 = foreground
-    content: CropBox  # where the content lies in the padded picture
-    output: CropBox  # what is returned: the content without its context
+    content: CropBox  # where the reduced content lies in the padded picture
+    context: int  # pixels on each side of the content that are not returned
     styles: Tensor | None = None  # (B, 2), indices of the two styles; None for 0 and 1
 
 
@@ -127,6 +128,7 @@ class StyleNetwork(
             [StyledUpsample(4 * w, 2 * w, styles), StyledUpsample(2 * w, w, styles)]
         )
         self.to_rgb = StyledOutput(w, styles)
+        self.enlarge = KuwaharaUpsample(config.radius) if config.radius else None
 
     @property
     def device(self) -> torch.device:
@@ -149,15 +151,15 @@ class StyleNetwork(
         Raises ValueError for wrong shapes or types.
         """
         check_content(content, mask)
-        padded, box = self._pad(content)
-        output = box.shrink(context)
+        padded, box = self._pad(self._reduce(content))
+        CropBox(*content.shape[-2:]).shrink(context)  # raises ValueError if nothing is left
         height, width = (side // STRIDE for side in padded.shape[-2:])
         apply = choose_tiling(self, height, width, tiling.WHOLE_PIXELS)
         features, _ = apply(self.encoder, padded)
         if mask is None:
             logits = self._mask_logits(content, box, features) + self.config.mask_bias
             mask = torch.sigmoid(self.config.mask_gain * logits)
-        return Encoded(features, mask.to(content), box, output, styles)
+        return Encoded(features, mask.to(content), box, context, styles)
 
     def decode(self, encoded: Encoded, alpha: Tensor | float, swap: bool = False) -> Tensor:
         """Stylize an encoded picture: style branches, merge by the mask, decoder.
@@ -208,10 +210,27 @@ class StyleNetwork(
     def mask_logits(self, content: Tensor) -> Tensor:
         """Return the mask branch's foreground logits `(B, 1, H, W)`; the encoder is not trained."""
         check_content(content)
-        padded, box = self._pad(content)
+        padded, box = self._pad(self._reduce(content))
         with torch.no_grad():
             features = self.encoder(padded)
         return self._mask_logits(content, box, features)
+
+    def _scale(self) -> float:
+        return 1.0 if self.training else self.config.scale
+
+    def _reduce(self, x: Tensor) -> Tensor:
+        """Reduce a picture or mask `(B, C, H, W)` to the scale at which it is stylized.
+
+        In training it is stylized at full size, without the last layer.
+        """
+        scale = self._scale()
+        if scale == 1:
+            return x
+        # torch.sym_*: an exported graph computes the sides of any picture.
+        size = [
+            torch.sym_max(torch.sym_int(side * scale + 0.5), SMALLEST_SIDE) for side in x.shape[-2:]
+        ]
+        return F.interpolate(x, cast(list[int], size), mode="bilinear", align_corners=False)
 
     def _pad(self, content: Tensor) -> tuple[Tensor, CropBox]:
         """Pad to multiples of STRIDE; outside training also by a margin, which is cropped again.
@@ -221,15 +240,23 @@ class StyleNetwork(
         return pad(content, 0 if self.training else self.config.margin)
 
     def _mask_logits(self, content: Tensor, box: CropBox, features: Tensor) -> Tensor:
-        """Run the mask branch on the content, with edges from the encoder's features."""
-        padding = (0, to_stride(box.width), 0, to_stride(box.height))
+        """Run the mask branch on the content, with edges from the encoder's features.
+
+        `box`: the reduced content; its cells may reach over its right and lower border, and the
+        content is padded to the same area.
+        """
+        scale, (height, width) = self._scale(), content.shape[-2:]
+        right, below = (
+            torch.sym_int(to_stride(side) / scale + 0.5) for side in (box.width, box.height)
+        )
         picture = content
-        if torch.compiler.is_exporting() or any(padding):
-            picture = F.pad(content, padding, mode="reflect")
+        if torch.compiler.is_exporting() or right or below:
+            picture = F.pad(content, (0, right, 0, below), mode="reflect")
         logits = self.mask_branch(picture, box.cells().cut(features).to(content.dtype))
         # Interpolated before the sigmoid: edges stay sharp.
-        logits = F.interpolate(logits, scale_factor=STRIDE, mode="bilinear", align_corners=False)
-        return logits[..., : box.height, : box.width]
+        size = cast(list[int], [height + below, width + right])
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
 
     def _stylize(self, encoded: Encoded, alpha: Tensor | float) -> Styled:
         """Run both style branches on the encoder's features."""
@@ -249,14 +276,24 @@ class StyleNetwork(
         """Merge both branches by a mask, and decode every pixel in its style.
 
         `mask`: `(B, 1, H, W)` of the content's size, 1 = foreground.
-        Returns the output box, `(B, 3, ...)` in [0, 1].
+        Returns `(B, 3, ...)` in [0, 1]: the content without its context.
         """
-        height, width = styled.first.shape[-2:]
-        padded = encoded.content.pad_to(mask, STRIDE * height, STRIDE * width)
+        cells_high, cells_wide = styled.first.shape[-2:]
+        height, width = mask.shape[-2:]
+        own, context = encoded.content, encoded.context
+        enlarge = None if self.training else self.enlarge
+        if enlarge is None:
+            own, context = own.shrink(context), 0
+        padded = encoded.content.pad_to(
+            self._reduce(mask), STRIDE * cells_high, STRIDE * cells_wide
+        )
         weight1 = 1 - padded if swap else padded
-        cells, inner = encoded.output.decoder_region(height, width)
+        cells, inner = own.decoder_region(cells_high, cells_wide)
         region = Styled(cells.cut(styled.first), cells.cut(styled.second), styled.share)
-        return inner.cut(self._decode(region, cells.pixels().cut(weight1), encoded.styles))
+        picture = inner.cut(self._decode(region, cells.pixels().cut(weight1), encoded.styles))
+        if enlarge is not None:
+            picture = enlarge(picture, height, width)
+        return CropBox(height, width).shrink(context).cut(picture) if context else picture
 
     def _decode(self, styled: Styled, mask: Tensor, styles: Tensor | None) -> Tensor:
         """Merge both branches by a mask and run the decoder.
