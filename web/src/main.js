@@ -53,6 +53,7 @@ let pair;
 let provider;
 let chosen = 0; // number of the latest pair that was requested; earlier requests are dropped
 let opened = 0; // the same for sources
+let loading = true; // whether the networks of the pair are being loaded
 
 /** @param {string} words */
 function say(words) {
@@ -66,7 +67,8 @@ function unsay(...words) {
 
 /** Say that a picture is being painted. */
 function busy() {
-  $("status").textContent = WORDS.painting;
+  if (!loading && !show.painter) return; // there is no model
+  $("status").textContent = loading ? `${WORDS.painting} ${WORDS.loading}` : WORDS.painting;
   thumbnails?.pause();
 }
 
@@ -74,7 +76,8 @@ function busy() {
 function report({ width, height, rate, moves, quick }) {
   unsay(WORDS.failed, WORDS.notPainted);
   const speed = moves && rate ? ` · ${rate.toFixed(1)} frames/s` : "";
-  $("status").textContent = `${width} × ${height}${speed} · ${$("status").dataset.engine}`;
+  const loads = loading ? ` · ${WORDS.loading}` : "";
+  $("status").textContent = `${width} × ${height}${speed} · ${$("status").dataset.engine}${loads}`;
   document.body.dataset.painted = String(Number(document.body.dataset.painted ?? 0) + 1);
   document.body.dataset.size = `${width}x${height}`;
   if (!quick) paintThumbnails();
@@ -96,6 +99,7 @@ function fail(error) {
 
 /** @param {string} words why nothing is being painted */
 function giveUp(words) {
+  loading = false;
   $("status").textContent = "\u00a0";
   say(words);
 }
@@ -105,14 +109,15 @@ async function choose(wanted) {
   const mine = ++chosen;
   pair = wanted;
   describe();
+  loading = true;
   if (!(show.source instanceof Moving)) busy();
-  say(WORDS.loading);
   try {
     const painter = await Painter.open(wanted, provider);
     if (mine !== chosen) return painter.end();
+    loading = false;
     show.paintBy(painter);
     introduce(painter);
-    unsay(WORDS.loading);
+    unsay(WORDS.noModel);
   } catch (error) {
     console.warn(error);
     if (mine === chosen) giveUp("WebAssembly" in self ? WORDS.noModel : WORDS.noWasm);
@@ -140,7 +145,7 @@ async function watch(open) {
   try {
     const source = await open();
     if (mine !== opened) return source.end();
-    if ($("message").textContent !== WORDS.loading) say("");
+    if (loading || show.painter) say(""); // otherwise it says why there is no model
     thumbnails?.forget();
     brush.allow(!(source instanceof Moving));
     show.watch(source);
@@ -249,7 +254,7 @@ function listen() {
 }
 
 async function start() {
-  say(WORDS.loading);
+  busy();
   listen();
   alpha.value = "0"; // some browsers restore the previous value
   show.onMask = (mask) => brush.take(mask);

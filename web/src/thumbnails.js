@@ -1,7 +1,8 @@
 // Small paintings of the user's picture, one for each pair, made while nothing else is to be done.
 
-import { WorkerClient } from "./painter.js";
+import { crop } from "./crop.js";
 import { fit, sideOf } from "./pace.js";
+import { WorkerClient } from "./painter.js";
 
 /** @typedef {import("./painter.js").Pair} Pair */
 /**
@@ -9,6 +10,7 @@ import { fit, sideOf } from "./pace.js";
  */
 
 const LONG = 128; // long side, pixels
+const SHAPE = 4 / 3; // width to height
 const PATIENCE = 1200; // milliseconds without a change before they are painted
 
 export class Thumbnails {
@@ -99,10 +101,11 @@ function keyOf(pair, { swap }) {
  * @returns {Promise<ImageBitmap>}
  */
 async function paint(worker, pair, { source, mask, swap, provider }) {
-  const [width, height] = fit(source.width, source.height, sideOf(source.width, source.height, LONG));
   const model = new URL(pair.paint, document.baseURI).href;
   await worker.call("open", { model, provider, threads: 1 });
-  await worker.call("follow", { mask });
-  const frame = await source.frame();
+  const part = await crop(mask, SHAPE);
+  await worker.call("follow", { mask: part }, [part]);
+  const frame = await crop(source.bitmap, SHAPE);
+  const [width, height] = fit(frame.width, frame.height, sideOf(frame.width, frame.height, LONG));
   return worker.call("paint", { frame, width, height, alpha: 0, swap }, [frame]);
 }

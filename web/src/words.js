@@ -4,8 +4,8 @@
 export class Trouble extends Error {}
 
 export const WORDS = {
-  loading: "Loading the model …",
   painting: "Painting …",
+  loading: "The model is loading.",
   notPainted: "The picture is not painted yet.",
   brushNeedsStill: "The brush needs a still picture: it does not work on videos and the camera.",
   noGpu: "WebGPU is not available; the CPU paints smaller pictures at a lower frame rate.",
