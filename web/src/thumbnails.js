@@ -11,7 +11,7 @@ import { WorkerClient } from "./painter.js";
 
 const LONG = 128; // long side, pixels
 const SHAPE = 4 / 3; // width to height
-const PATIENCE = 1200; // milliseconds without a change before they are painted
+const PATIENCE = 2000; // milliseconds without a change before they are painted
 
 export class Thumbnails {
   #pairs;
