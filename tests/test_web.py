@@ -494,13 +494,14 @@ Worker.prototype.postMessage = function (message, ...rest) {
   return post.call(this, message, ...rest);
 };
 """
-WIDE, HIGH = 416, 320  # pixels of the picture that is painted, and of its mask
+WIDE, HIGH = 416, 224  # pixels of the picture that is painted, and of its mask
 
 
 @pytest.fixture(scope="module")
 def photo(astronaut: Path) -> np.ndarray:
     """A photograph: `(HIGH, WIDE, 3)` bytes."""
-    return np.asarray(Image.open(astronaut).convert("RGB").resize((WIDE, HIGH)))
+    image = Image.open(astronaut).convert("RGB")
+    return np.asarray(image.resize((WIDE, HIGH), box=(0, 0, 512, 276)))  # the upper part
 
 
 @pytest.fixture(scope="module")
@@ -599,7 +600,7 @@ def test_brush_corrects_the_mask_and_takes_it_back(studio, photo) -> None:
     assert np.array_equal(laid_over(studio), learned)
     found = asked_for(studio, "find")
     box = studio.locator("#overlay").bounding_box()
-    points = np.array([[0.1, 0.1], [0.3, 0.25]])  # sky
+    points = np.array([[0.18, 0.15], [0.24, 0.4]])  # background
     (x0, y0), (x1, y1) = points * (box["width"], box["height"]) + (box["x"], box["y"])
     before = painted(studio)
     studio.mouse.move(x0, y0)
@@ -662,7 +663,7 @@ def test_brush_corrects_the_mask_and_takes_it_back(studio, photo) -> None:
 
 
 def test_stroke_size_is_the_size_that_is_painted(studio) -> None:
-    for name, width, height in (("bold", 256, 192), ("medium", 400, 304), ("fine", WIDE, HIGH)):
+    for name, width, height in (("bold", 256, 144), ("medium", 400, 208), ("fine", WIDE, HIGH)):
         studio.locator(f"input[value={name}]").check(force=True)
         wait_size(studio, f"{width}x{height}")
         last = studio.evaluate("window.tasks.findLast(({ task }) => task === 'paint')")

@@ -94,7 +94,11 @@ export class Brush {
     const { button, tools, overlay, cursor } = this.#parts;
     press(button, on);
     tools.hidden = overlay.hidden = cursor.hidden = !on;
-    if (on) overlay.focus({ preventScroll: true });
+    if (on) {
+      overlay.focus({ preventScroll: true });
+      tools.scrollIntoView({ block: "nearest" });
+      overlay.scrollIntoView({ block: "nearest" });
+    }
     this.#draw();
   }
 
