@@ -1,7 +1,7 @@
 // A brush that adds to the mask and takes from it, by pointer and by keyboard.
 
 import { drawOverlay } from "./overlay.js";
-import { press } from "./press.js";
+import { disable, isDisabled, press } from "./press.js";
 import { WORDS } from "./words.js";
 
 /** @typedef {import("./mask.js").Point} Point */
@@ -48,7 +48,7 @@ export class Brush {
     };
     for (const [name, act] of Object.entries(acts)) {
       const part = parts[/** @type {keyof typeof acts} */ (name)];
-      part.addEventListener("click", () => part.ariaDisabled !== "true" && act());
+      part.addEventListener("click", () => isDisabled(part) || act());
     }
     parts.size.addEventListener("input", () => this.#draw());
     overlay.addEventListener("pointerdown", (event) => this.#pointerDown(event));
@@ -78,7 +78,7 @@ export class Brush {
   allow(possible) {
     if (!possible) this.#open(false);
     const { button, why } = this.#parts;
-    button.ariaDisabled = String(!possible);
+    disable(button, !possible);
     why.textContent = possible ? "" : WORDS.brushNeedsStill;
   }
 
@@ -221,10 +221,10 @@ export class Brush {
       const mask = this.#mask;
       cursor.style.visibility = mask ? "visible" : "hidden";
       overlay.style.visibility = mask ? "visible" : "hidden";
-      undo.ariaDisabled = String(!mask?.canUndo);
-      redo.ariaDisabled = String(!mask?.canRedo);
+      disable(undo, !mask?.canUndo);
+      disable(redo, !mask?.canRedo);
       if (!mask || !this.#on) return;
-      reset.ariaDisabled = String(!mask.corrected);
+      disable(reset, !mask.corrected);
       drawOverlay(overlay, mask);
       const percent = (/** @type {number} */ part, /** @type {number} */ whole) => `${(100 * part) / whole}%`;
       cursor.style.left = percent(this.#at.x, mask.width);

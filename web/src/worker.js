@@ -115,11 +115,14 @@ async function run(feeds, output) {
   const results = await session.run(feeds);
   const planes = /** @type {Float32Array} */ (await results[output].getData());
   for (const each of [...Object.values(feeds), ...Object.values(results)]) each.dispose();
-  if (!planes.every(Number.isFinite)) throw new Error(`${output}: not a number`);
+  if (!isFinite(planes.reduce((sum, value) => sum + value, 0))) throw new Error(`${output}: not a number`);
   return planes;
 }
 
-/** Some drivers fail without an error: the result is empty. @param {Float32Array} planes */
+/**
+ * Some drivers fail without an error: the result is empty.
+ * @param {Float32Array} planes
+ */
 function isBlack(planes) {
   return !planes.some((light) => light > 0);
 }
