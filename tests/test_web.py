@@ -109,9 +109,10 @@ def page(browser, address):
 
 
 @contextmanager
-def opened(browser, address: str):
+def opened(browser, address: str, script: str = ""):
     # Playwright waits by `eval`, which the page's policy forbids.
     context = browser.new_context(bypass_csp=True)
+    context.add_init_script(script)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     complaints = []
@@ -400,12 +401,15 @@ def test_fits_phones_names_its_controls_and_loads_little(page) -> None:
         assert box["height"] >= 44
         assert box["x"] + box["width"] <= 320
     reached = set()
-    for _ in range(20):
+    for _ in range(25):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
     assert {"alpha", "pair", "open", "camera", "sample", "swap", "mask", "compare", "save",
-            "record"} <= reached  # fmt: skip
-    assert page.locator("#alpha").evaluate("(e) => e.labels.length") == 1
+            "record", "brush", "strength", "foreground", "background",
+            "stroke"} <= reached  # fmt: skip
+    for slider in page.locator("input[type=range]").all():
+        assert slider.evaluate("(e) => e.labels.length") == 1
+        assert slider.get_attribute("title")
 
 
 def test_page_is_small() -> None:
@@ -470,3 +474,245 @@ def test_pace_keeps_up(browser) -> None:
         alone = "import('/src/pace.js').then((m) => m.shareCores(8, false).paint)"
         assert page.evaluate(alone) == 1
         page.close()
+
+
+# What the page asks of its workers, and the last mask of each size that a painter was given.
+LISTEN = """
+const post = Worker.prototype.postMessage;
+[window.tasks, window.masks] = [[], {}];
+Worker.prototype.postMessage = function (message, ...rest) {
+  const { task, given } = message;
+  window.tasks.push({ task, model: given.model, width: given.width, height: given.height });
+  if (task === "follow") {
+    const { width, height } = given.mask;
+    const pen = new OffscreenCanvas(width, height).getContext("2d");
+    pen.drawImage(given.mask, 0, 0);
+    const rgba = pen.getImageData(0, 0, width, height).data;
+    const gray = Array.from({ length: width * height }, (_, i) => rgba[4 * i]);
+    window.masks[`${width}x${height}`] = gray;
+  }
+  return post.call(this, message, ...rest);
+};
+"""
+WIDE, HIGH = 416, 224  # pixels of the picture that is painted, and of its mask
+
+
+@pytest.fixture(scope="module")
+def photo(astronaut: Path) -> np.ndarray:
+    """A photograph: `(HIGH, WIDE, 3)` bytes."""
+    image = Image.open(astronaut).convert("RGB")
+    return np.asarray(image.resize((WIDE, HIGH), box=(0, 0, 512, 276)))  # the upper part
+
+
+@pytest.fixture(scope="module")
+def studio(browser, address, photo, tmp_path_factory):
+    """One page with that photograph for several tests; each leaves it as it was."""
+    path = tmp_path_factory.mktemp("studio") / "photo.png"
+    Image.fromarray(photo).save(path)
+    with opened(browser, address, LISTEN) as page:
+        page.set_input_files("#file", path)
+        wait_size(page, f"{WIDE}x{HIGH}")
+        yield page
+
+
+def pixels(page) -> np.ndarray:
+    """The canvas in bytes."""
+    return np.round(255 * shown(page)).astype(int)
+
+
+def followed(page) -> np.ndarray:
+    """The mask that the painter was given last, in bytes."""
+    values = page.evaluate(f"window.masks['{WIDE}x{HIGH}']")
+    return np.array(values).reshape(HIGH, WIDE)
+
+
+def laid_over(page) -> np.ndarray:
+    """The mask that is seen while it is corrected, in bytes."""
+    data = page.evaluate(
+        """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
+          done(document.getElementById("overlay").toDataURL("image/png")))))"""
+    )
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))))[..., 3]
+
+
+def asked_for(page, task: str) -> int:
+    """How many times a worker was asked for a mask or a painting, thumbnails not counted."""
+    wanted = f"({{ task, width }}) => task === '{task}' && width > 128"
+    return page.evaluate(f"window.tasks.filter({wanted}).length")
+
+
+def test_every_pair_gets_a_thumbnail_of_the_picture(studio) -> None:
+    strip = studio.locator("#pairs label")
+    count = strip.count()
+    studio.wait_for_function(
+        f"document.querySelectorAll('#pairs canvas').length === {count}", timeout=PATIENCE
+    )
+    small = studio.evaluate(
+        """[...document.querySelectorAll("#pairs canvas")].map((canvas) =>
+          [canvas.width, canvas.height, canvas.toDataURL("image/png")])"""
+    )
+    assert all((width, height) == (128, 96) for width, height, _ in small)
+    assert len({data for _, _, data in small}) == count
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(small[0][2].split(",")[1]))))
+    assert np.abs(first.mean((0, 1))[:3] - pixels(studio).mean((0, 1))).max() < 25
+    models = studio.evaluate("window.tasks.flatMap(({ model }) => (model ? [model] : []))")
+    assert len({model for model in models if "paint." in model}) == count
+    for number in (count - 1, 0):
+        before, picture, found = painted(studio), pixels(studio), asked_for(studio, "find")
+        strip.nth(number).click()
+        wait_painted(studio, before + 1)
+        assert np.abs(pixels(studio) - picture).mean() > 5
+        name = studio.locator("#pairs input").nth(number).get_attribute("value")
+        assert studio.inner_text("#styles").startswith(
+            f"Foreground: {describe(name + SMALL)[0].title}"
+        )
+        assert asked_for(studio, "find") == found  # these pairs share the mask
+    assert studio.locator("#pairs canvas").count() == count
+
+
+def test_strength_mixes_photograph_and_painting(studio, photo) -> None:
+    full, mask, asked = pixels(studio), followed(studio), asked_for(studio, "paint")
+    assert np.abs(full - photo).mean() > 10
+    assert (mask == 0).sum() > 1000 < (mask == 255).sum()
+
+    def mix(**shares: float) -> np.ndarray:
+        for name in ("strength", "foreground", "background"):
+            studio.locator(f"#{name}").fill(str(shares.get(name, 1)))
+        return pixels(studio)
+
+    assert np.array_equal(mix(strength=0), photo)
+    assert np.array_equal(mix(foreground=0, background=0), photo)
+    assert np.abs(mix(strength=0.5) - (photo + full) / 2).max() <= 2
+    for strength, foreground, background in ((1, 1, 0), (1, 0, 1), (0.8, 0.25, 0.75)):
+        mixed = mix(strength=strength, foreground=foreground, background=background)
+        weight = strength * (mask * foreground + (255 - mask) * background) / 255
+        expected = photo + (full - photo) * weight[..., None]
+        assert np.abs(mixed - expected).max() <= 3
+        assert np.array_equal(mixed[weight == 0], photo[weight == 0])
+        assert np.array_equal(mixed[weight == 1], full[weight == 1])
+    assert np.array_equal(mix(), full)
+    assert asked_for(studio, "paint") == asked  # without another inference
+
+
+def test_brush_corrects_the_mask_and_takes_it_back(studio, photo) -> None:
+    learned, plain = followed(studio), pixels(studio)
+    studio.click("#brush")
+    assert np.array_equal(laid_over(studio), learned)
+    found = asked_for(studio, "find")
+    box = studio.locator("#overlay").bounding_box()
+    points = np.array([[0.18, 0.15], [0.24, 0.4]])  # background
+    (x0, y0), (x1, y1) = points * (box["width"], box["height"]) + (box["x"], box["y"])
+    before = painted(studio)
+    studio.mouse.move(x0, y0)
+    studio.mouse.down()
+    studio.mouse.move(x1, y1)
+    studio.mouse.up()
+    wait_painted(studio, before + 1)
+    added = followed(studio)
+    assert np.array_equal(laid_over(studio), added)
+    start, end = points * (WIDE, HIGH)
+    centers = np.stack(np.meshgrid(np.arange(WIDE) + 0.5, np.arange(HIGH) + 0.5), -1) - start
+    along = np.clip(centers @ (end - start) / ((end - start) ** 2).sum(), 0, 1)
+    distance = np.linalg.norm(centers - along[..., None] * (end - start), axis=-1)
+    radius = 0.08 / 2 * WIDE
+    assert np.array_equal(added[distance > radius + 1.5], learned[distance > radius + 1.5])
+    assert (added[distance < radius - 1.5] == 255).all()
+    assert (learned[distance < radius - 1.5] < 128).mean() > 0.9
+    network = load_checkpoint(PAIR)
+    content, mask = (
+        torch.from_numpy(each / np.float32(255)).float() for each in (photo, added[..., None])
+    )
+    with torch.inference_mode():
+        expected = network(*(content.permute(2, 0, 1)[None], 0.0), mask.permute(2, 0, 1)[None])
+    assert np.abs(shown(studio) - expected[0].permute(1, 2, 0).numpy()).mean() < 2 / 255
+
+    def press(keys: str, mask: np.ndarray) -> None:
+        before = painted(studio)
+        studio.keyboard.press(keys)
+        wait_painted(studio, before + 1)
+        assert np.array_equal(followed(studio), mask)
+        assert np.array_equal(laid_over(studio), mask)
+
+    press("Control+z", learned)
+    assert np.array_equal(pixels(studio), plain)
+    press("Control+Shift+z", added)
+    studio.keyboard.press("x")
+    assert studio.get_attribute("#erase", "aria-pressed") == "true"
+    size = int(studio.input_value("#size"))
+    studio.keyboard.press("]")
+    assert int(studio.input_value("#size")) > size
+    studio.keyboard.press("[")
+    assert int(studio.input_value("#size")) == size
+    before = painted(studio)
+    studio.keyboard.press("ArrowLeft")
+    studio.keyboard.press(" ")  # at the end of the stroke, a little to the left
+    wait_painted(studio, before + 1)
+    x, y = (end - (0.02 * WIDE, 0)).astype(int)
+    erased = followed(studio)
+    assert (erased[y - 5 : y + 5, x - 5 : x + 5] == 0).all()
+    assert np.array_equal(erased[distance > 3 * radius], learned[distance > 3 * radius])
+    studio.keyboard.press("x")
+    before = painted(studio)
+    studio.click("#reset")
+    wait_painted(studio, before + 1)
+    assert np.array_equal(followed(studio), learned)
+    assert asked_for(studio, "find") == found  # the mask network had nothing to do
+    studio.keyboard.press("Escape")
+    assert not studio.is_visible("#overlay")
+    assert np.array_equal(pixels(studio), plain)
+
+
+def test_stroke_size_is_the_size_that_is_painted(studio) -> None:
+    for name, width, height in (("bold", 256, 144), ("medium", 400, 208), ("fine", WIDE, HIGH)):
+        studio.locator(f"input[value={name}]").check(force=True)
+        wait_size(studio, f"{width}x{height}")
+        last = studio.evaluate("window.tasks.findLast(({ task }) => task === 'paint')")
+        assert (last["width"], last["height"]) == (width, height)
+        assert pixels(studio).shape == (HIGH, WIDE, 3)  # scaled to the picture
+
+
+def test_moving_pictures_are_never_painted_small(studio) -> None:
+    begin, before = studio.evaluate("window.tasks.length"), painted(studio)
+    studio.click("#camera")
+    wait_painted(studio, before + 3)
+    assert studio.get_attribute("#brush", "aria-disabled") == "true"
+    assert "still picture" in studio.inner_text("#why")
+    assert studio.locator("#pairs canvas").count() == 0  # they were of another picture
+    studio.locator("input[value=bold]").check(force=True)
+    wait_size(studio, "256x160")
+    studio.locator("input[value=fine]").check(force=True)
+    wait_painted(studio, painted(studio) + 3)
+    sizes = studio.evaluate(f"window.tasks.slice({begin}).filter(({{ task }}) => task === 'paint')")
+    assert min(max(each["width"], each["height"]) for each in sizes[2:]) >= 256
+    with serve(WEB) as url:
+        slow = studio.context.new_page()
+        slow.goto(f"{url}package.json")
+        run = """async () => {
+          const pace = new (await import("/src/pace.js")).Pace();
+          for (let i = 0; i < 99; i++) pace.took(2000, 128);
+          const sizes = [[1280, 720], [720, 1280], [500, 500], [320, 192], [96, 64]];
+          return sizes.map((size) => pace.size(...size));
+        }"""
+        assert slow.evaluate(run) == [[256, 144], [144, 256], [256, 256], [256, 160], [96, 64]]
+        slow.close()
+
+
+def test_line_about_webgpu_is_dismissed_for_good(studio) -> None:
+    assert "WebGPU" in studio.inner_text("#note")
+    studio.click("#note button")
+    assert not studio.is_visible("#note")
+    studio.reload()
+    wait_painted(studio, 1)
+    assert not studio.is_visible("#note")
+
+
+def test_photograph_is_shown_before_the_model_is_there(browser, address, astronaut) -> None:
+    context = browser.new_context(service_workers="block", bypass_csp=True)
+    page = context.new_page()
+    page.route("**/*.onnx", lambda route: None)  # does not answer
+    page.goto(address)
+    page.wait_for_function("document.querySelector('.frame').style.length")
+    assert "Painting" in page.inner_text("#status")
+    photo = read_picture(astronaut).pixels.permute(1, 2, 0).numpy()
+    assert np.abs(shown(page) - photo).mean() < 2 / 255
+    context.close()

@@ -5,14 +5,14 @@ import { press } from "./press.js";
 /**
  * Hold by touch, mouse or key. A click without a pointer (screen readers) toggles instead.
  * @param {HTMLElement} button
- * @param {import("./show.js").Show} show
+ * @param {import("./view.js").View} view
  */
-export function holdToCompare(button, show) {
+export function holdToCompare(button, view) {
   const compare = (/** @type {boolean} */ on) => {
-    if (show.compares === on) return;
-    show.compares = on;
+    if (view.compares === on) return;
+    view.compares = on;
     press(button, on);
-    show.draw();
+    view.draw();
   };
   const byKey = (/** @type {boolean} */ on) => (/** @type {KeyboardEvent} */ event) => {
     if (event.key !== " " && event.key !== "Enter") return;
@@ -27,6 +27,6 @@ export function holdToCompare(button, show) {
   button.addEventListener("keydown", byKey(true));
   button.addEventListener("keyup", byKey(false));
   button.addEventListener("click", ({ detail }) => {
-    if (detail === 0) compare(!show.compares);
+    if (detail === 0) compare(!view.compares);
   });
 }

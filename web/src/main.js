@@ -1,13 +1,19 @@
 // The page and its controls.
 
 import "./style.css";
+import { Brush } from "./brush.js";
 import { holdToCompare } from "./compare.js";
 import { Recorder, asPicture, download } from "./keep.js";
-import { keepForLater, loadTheRest } from "./offline.js";
-import { press, toggle } from "./press.js";
+import { listenToLook } from "./look.js";
+import { dismissible } from "./note.js";
+import { keepForLater, loadTheRest, savesData } from "./offline.js";
 import { Painter, bestProvider } from "./painter.js";
+import { offer } from "./pairs.js";
+import { press, toggle } from "./press.js";
 import { Show } from "./show.js";
 import { Moving, nextCamera, openCamera, openFile } from "./sources.js";
+import { Thumbnails } from "./thumbnails.js";
+import { View } from "./view.js";
 import { Trouble, WORDS } from "./words.js";
 
 /** @typedef {import("./painter.js").Pair} Pair */
@@ -18,7 +24,27 @@ const canvas = /** @type {HTMLCanvasElement} */ ($("picture"));
 const alpha = /** @type {HTMLInputElement} */ ($("alpha"));
 const asked = new URLSearchParams(location.search);
 
-const show = new Show(canvas, report, fail);
+const view = new View(canvas);
+const show = new Show(view, report, busy, fail);
+const note = dismissible($("note"), "dismissed");
+const brush = new Brush(
+  {
+    button: $("brush"),
+    tools: $("tools"),
+    overlay: $("overlay"),
+    cursor: $("cursor"),
+    add: $("add"),
+    erase: $("erase"),
+    size: $("size"),
+    undo: $("undo"),
+    redo: $("redo"),
+    reset: $("reset"),
+    why: $("why"),
+  },
+  () => show.touch(),
+);
+/** @type {Thumbnails | null} */
+let thumbnails = null; // none if the browser is set to save data
 /** @type {Recorder | null} */
 let recorder = null;
 /** @type {Pair} */
@@ -27,6 +53,7 @@ let pair;
 let provider;
 let chosen = 0; // number of the latest pair that was requested; earlier requests are dropped
 let opened = 0; // the same for sources
+let loading = true; // whether the networks of the pair are being loaded
 
 /** @param {string} words */
 function say(words) {
@@ -38,13 +65,27 @@ function unsay(...words) {
   if (words.includes($("message").textContent)) say("");
 }
 
+/** Say that a picture is being painted. */
+function busy() {
+  if (!loading && !show.painter) return; // there is no model
+  $("status").textContent = loading ? `${WORDS.painting} ${WORDS.loading}` : WORDS.painting;
+  thumbnails?.pause();
+}
+
 /** @param {import("./show.js").Report} painted */
-function report({ width, height, rate, moves }) {
-  unsay(WORDS.failed);
+function report({ width, height, rate, moves, quick }) {
+  unsay(WORDS.failed, WORDS.notPainted);
   const speed = moves && rate ? ` · ${rate.toFixed(1)} frames/s` : "";
-  $("status").textContent = `${width} × ${height}${speed} · ${$("status").dataset.engine}`;
+  const loads = loading ? ` · ${WORDS.loading}` : "";
+  $("status").textContent = `${width} × ${height}${speed} · ${$("status").dataset.engine}${loads}`;
   document.body.dataset.painted = String(Number(document.body.dataset.painted ?? 0) + 1);
   document.body.dataset.size = `${width}x${height}`;
+  if (!quick) paintThumbnails();
+}
+
+function paintThumbnails() {
+  const { source, swap } = show;
+  if (source && !(source instanceof Moving) && view.mask) thumbnails?.later({ source, mask: view.mask, swap, provider });
 }
 
 /** @param {Error} error */
@@ -53,7 +94,14 @@ function fail(error) {
   if (provider === "webgpu") {
     provider = "wasm"; // the GPU was lost, or its driver failed
     choose(pair);
-  } else say(WORDS.failed);
+  } else giveUp(WORDS.failed);
+}
+
+/** @param {string} words why nothing is being painted */
+function giveUp(words) {
+  loading = false;
+  $("status").textContent = "\u00a0";
+  say(words);
 }
 
 /** @param {Pair} wanted */
@@ -61,16 +109,18 @@ async function choose(wanted) {
   const mine = ++chosen;
   pair = wanted;
   describe();
-  say(WORDS.loading);
+  loading = true;
+  if (!(show.source instanceof Moving)) busy();
   try {
     const painter = await Painter.open(wanted, provider);
     if (mine !== chosen) return painter.end();
+    loading = false;
     show.paintBy(painter);
     introduce(painter);
-    unsay(WORDS.loading);
+    unsay(WORDS.noModel);
   } catch (error) {
     console.warn(error);
-    if (mine === chosen) say("WebAssembly" in self ? WORDS.noModel : WORDS.noWasm);
+    if (mine === chosen) giveUp("WebAssembly" in self ? WORDS.noModel : WORDS.noWasm);
   }
 }
 
@@ -80,7 +130,7 @@ function introduce(painter) {
   const gpu = provider === "webgpu";
   const threads = painter.cores.paint;
   $("status").dataset.engine = gpu ? "WebGPU" : `WASM, ${threads} thread${threads > 1 ? "s" : ""}`;
-  $("note").textContent = gpu ? "" : self.crossOriginIsolated ? WORDS.noGpu : `${WORDS.noGpu} ${WORDS.oneThread}`;
+  note(gpu ? "" : self.crossOriginIsolated ? WORDS.noGpu : `${WORDS.noGpu} ${WORDS.oneThread}`);
 }
 
 /** Name the style of each region. */
@@ -95,7 +145,9 @@ async function watch(open) {
   try {
     const source = await open();
     if (mine !== opened) return source.end();
-    if ($("message").textContent !== WORDS.loading) say("");
+    if (loading || show.painter) say(""); // otherwise it says why there is no model
+    thumbnails?.forget();
+    brush.allow(!(source instanceof Moving));
     show.watch(source);
     const camera = source instanceof Moving ? source.camera : null;
     $("pause").hidden = !(source instanceof Moving);
@@ -148,10 +200,11 @@ const actions = {
     show.touch();
   },
   mask: () => {
-    show.showsMask = toggle($("mask"));
-    show.draw();
+    view.showsMask = toggle($("mask"));
+    view.draw();
   },
   save: async () => {
+    if (!view.isPainted) return say(WORDS.notPainted);
     download(await asPicture(canvas), fileName("png"));
     say(WORDS.saved);
   },
@@ -159,7 +212,7 @@ const actions = {
     if (!recorder) return record();
     const ended = recorder;
     recorder = null;
-    show.onDraw = () => {};
+    view.onDraw = () => {};
     press($("record"), false);
     const { clip, ending } = await ended.stop();
     download(clip, fileName(ending));
@@ -171,7 +224,7 @@ function record() {
   try {
     const made = new Recorder(canvas);
     recorder = made;
-    show.onDraw = (drawn) => made.add(drawn);
+    view.onDraw = (drawn) => made.add(drawn);
     press($("record"), true);
   } catch (error) {
     console.warn(error);
@@ -181,7 +234,8 @@ function record() {
 
 function listen() {
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
-  holdToCompare($("compare"), show);
+  holdToCompare($("compare"), view);
+  listenToLook(view, show);
   $("file").addEventListener("change", (/** @type {any} */ { target }) => {
     if (target.files[0]) openChosen(target.files[0]);
     target.value = ""; // so that the same file can be chosen again
@@ -199,37 +253,27 @@ function listen() {
   });
 }
 
-/** @param {Pair[]} pairs */
-function offer(pairs) {
-  for (const each of pairs) {
-    const label = document.createElement("label");
-    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "pair", value: each.name });
-    radio.checked = each === pairs[0];
-    radio.addEventListener("change", () => choose(each));
-    const paintings = [each.foreground, each.background].map(({ title, artist, picture }) =>
-      Object.assign(new Image(), { src: picture, alt: `${title}, ${artist}` }),
-    );
-    label.append(radio, ...paintings);
-    $("pairs").append(label);
-  }
-}
-
 async function start() {
-  say(WORDS.loading);
+  busy();
   listen();
   alpha.value = "0"; // some browsers restore the previous value
+  show.onMask = (mask) => brush.take(mask);
+  const sample = actions.sample(); // shown at once
   await keepForLater();
   const answer = await fetch("./pairs.json").catch(() => null);
-  if (!answer?.ok) return say(WORDS.noModel);
+  if (!answer?.ok) return giveUp(WORDS.noModel);
   /** @type {Pair[]} */
   const pairs = await answer.json();
-  offer(pairs);
   provider = await bestProvider();
+  const place = offer($("pairs"), pairs, choose);
   const side = Number(asked.get("side"));
   if (side) show.fix(side);
   $("controls").disabled = false;
-  await Promise.all([choose(pairs[0]), opened ? null : actions.sample()]);
+  await Promise.all([choose(pairs[0]), sample]);
   await loadTheRest(pairs.flatMap(({ mask, paint }) => [mask, paint]));
+  if (savesData()) return;
+  thumbnails = new Thumbnails(pairs, place);
+  if (view.isPainted) paintThumbnails();
 }
 
 start();

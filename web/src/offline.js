@@ -26,6 +26,11 @@ export async function keepForLater() {
   }
 }
 
+/** @returns {boolean} whether the browser is set to save data */
+export function savesData() {
+  return Boolean(/** @type {any} */ (navigator).connection?.saveData);
+}
+
 /**
  * Load the files that are not cached yet, so that the page is complete offline. Does nothing if the
  * browser is set to save data.
@@ -33,8 +38,7 @@ export async function keepForLater() {
  * @returns {Promise<void>}
  */
 export async function loadTheRest(files) {
-  const saves = /** @type {any} */ (navigator).connection?.saveData;
-  if (saves || !navigator.serviceWorker?.controller) return;
+  if (savesData() || !navigator.serviceWorker?.controller) return;
   for (const file of files) {
     const known = await caches.match(new URL(file, document.baseURI).href);
     const answer = known ? null : await fetch(file).catch(() => null);

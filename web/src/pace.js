@@ -4,14 +4,23 @@ export const AIM = 15; // target frames per second
 const LEAST = 128; // minimum and maximum square root of the number of pixels
 const MOST = 1080;
 const GRID = 16; // sides are multiples of this, pixels
+const SHORTEST = 256; // minimum long side of moving pictures; slow machines show fewer frames instead
 const WINDOW = 15; // frames between changes
 const LATE = 1000; // milliseconds after which slow frames cause an earlier change
 const ROOM = 1.5; // speed relative to the target above which pictures become larger
 const MARGIN = 1.2; // speed relative to the target that a change is meant to reach
 
+/** @typedef {"fine" | "medium" | "bold"} Stroke */
+/**
+ * Maximum long side of the painted picture, pixels: strokes are wider in smaller pictures.
+ * @type {Record<Stroke, number>}
+ */
+export const STROKES = { fine: Infinity, medium: 400, bold: SHORTEST };
+
 /** Chooses the size of video frames by the latency of the previous ones. */
 export class Pace {
   side = 256;
+  least = SHORTEST; // minimum long side, pixels
   #milliseconds = 0;
   #frames = 0;
 
@@ -19,10 +28,12 @@ export class Pace {
    * Width and height in pixels for a picture of this size, at most its own.
    * @param {number} width
    * @param {number} height
+   * @param {number} most maximum long side
    * @returns {[number, number]}
    */
-  size(width, height) {
-    return fit(width, height, this.side);
+  size(width, height, most = Infinity) {
+    const side = Math.min(this.side, sideOf(width, height, most));
+    return fit(width, height, Math.max(side, sideOf(width, height, this.least)));
   }
 
   /** Forget the latency of previous frames, for a new source. */
@@ -60,6 +71,17 @@ export function fit(width, height, side) {
   if (scale >= 1) return [width, height];
   const whole = (/** @type {number} */ x) => Math.max(GRID, GRID * Math.round((x * scale) / GRID));
   return [whole(width), whole(height)];
+}
+
+/**
+ * The side for `fit` that gives this long side.
+ * @param {number} width
+ * @param {number} height
+ * @param {number} long
+ * @returns {number}
+ */
+export function sideOf(width, height, long) {
+  return (long * Math.sqrt(width * height)) / Math.max(width, height);
 }
 
 /**

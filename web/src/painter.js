@@ -10,7 +10,7 @@ import { shareCores } from "./pace.js";
  */
 
 /** Calls tasks of a worker. */
-class WorkerClient {
+export class WorkerClient {
   #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
   #waiting = new Map();
@@ -64,11 +64,13 @@ export class Painter {
   #paints = new WorkerClient();
 
   /**
+   * @param {Pair} pair
    * @param {"webgpu" | "wasm"} provider
    * @param {{paint: number, mask: number, rest: number}} cores
    */
-  constructor(provider, cores) {
+  constructor(pair, provider, cores) {
     this.provider = provider;
+    this.masks = `${provider} ${pair.mask}`; // what predicts the masks: equal for equal masks
     this.cores = cores;
   }
 
@@ -81,7 +83,7 @@ export class Painter {
    */
   static async open(pair, provider) {
     const cores = shareCores(navigator.hardwareConcurrency || 1, self.crossOriginIsolated);
-    const painter = new Painter(provider, cores);
+    const painter = new Painter(pair, provider, cores);
     const [mask, paint] = [pair.mask, pair.paint].map((path) => new URL(path, document.baseURI).href);
     try {
       await Promise.all([

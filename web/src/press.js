@@ -1,4 +1,4 @@
-// Toggle buttons (aria-pressed).
+// Toggle buttons (aria-pressed), and buttons that do nothing now but keep the focus (aria-disabled).
 
 /**
  * @param {HTMLElement} button
@@ -16,4 +16,20 @@ export function toggle(button) {
   const on = button.getAttribute("aria-pressed") !== "true";
   press(button, on);
   return on;
+}
+
+/**
+ * @param {HTMLElement} button
+ * @param {boolean} off
+ */
+export function disable(button, off) {
+  button.setAttribute("aria-disabled", String(off));
+}
+
+/**
+ * @param {HTMLElement} button
+ * @returns {boolean}
+ */
+export function isDisabled(button) {
+  return button.getAttribute("aria-disabled") === "true";
 }

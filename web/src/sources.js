@@ -24,7 +24,7 @@ export class Still {
     return this.bitmap;
   }
 
-  /** @returns {Promise<Frame | null>} */
+  /** @returns {Promise<ImageBitmap>} */
   async frame() {
     return createImageBitmap(this.bitmap);
   }

@@ -4,7 +4,10 @@
 export class Trouble extends Error {}
 
 export const WORDS = {
-  loading: "Loading the model …",
+  painting: "Painting …",
+  loading: "The model is loading.",
+  notPainted: "The picture is not painted yet.",
+  brushNeedsStill: "The brush needs a still picture: it does not work on videos and the camera.",
   noGpu: "WebGPU is not available; the CPU paints smaller pictures at a lower frame rate.",
   oneThread: "The page is not cross-origin isolated; only one thread is used.",
   noModel: "The model could not be loaded. The first visit needs a network connection.",

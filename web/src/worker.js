@@ -17,7 +17,7 @@ const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (
 const result = new OffscreenCanvas(1, 1);
 const brush = /** @type {OffscreenCanvasRenderingContext2D} */ (result.getContext("2d", { alpha: false }));
 
-/** @type {import("onnxruntime-web").InferenceSession} */
+/** @type {import("onnxruntime-web").InferenceSession | undefined} */
 let session;
 /** @type {typeof import("onnxruntime-web").Tensor} */
 let Tensor;
@@ -30,7 +30,7 @@ let mask = null;
 
 const tasks = {
   /**
-   * Load the network; called once, first.
+   * Load the network; called first. A later call replaces it.
    * @param {{model: string, provider: "webgpu" | "wasm", threads: number}} given
    */
   async open({ model, provider, threads }) {
@@ -42,6 +42,7 @@ const tasks = {
     const answer = await fetch(model);
     if (!answer.ok) throw new Error(`${model}: ${answer.status}`);
     Tensor = ort.Tensor;
+    await session?.release();
     session = await ort.InferenceSession.create(await answer.arrayBuffer(), {
       executionProviders: [provider],
       logSeverityLevel: 3,
@@ -84,7 +85,9 @@ const tasks = {
       alpha: new Tensor("float32", [alpha], [1]),
       mask: new Tensor("float32", region, [1, 1, height, width]),
     };
-    return picture(await run(feeds, "stylized"), content);
+    const planes = await run(feeds, "stylized");
+    if (isBlack(planes) && !isBlack(content.planes)) throw new Error("the painting is black");
+    return picture(planes, content);
   },
 };
 
@@ -108,10 +111,20 @@ function tensor({ planes, width, height }) {
 
 /** @param {Record<string, import("onnxruntime-web").Tensor>} feeds @param {string} output */
 async function run(feeds, output) {
+  if (!session) throw new Error("no network yet");
   const results = await session.run(feeds);
   const planes = /** @type {Float32Array} */ (await results[output].getData());
   for (const each of [...Object.values(feeds), ...Object.values(results)]) each.dispose();
+  if (!isFinite(planes.reduce((sum, value) => sum + value, 0))) throw new Error(`${output}: not a number`);
   return planes;
+}
+
+/**
+ * Some drivers fail without an error: the result is empty.
+ * @param {Float32Array} planes
+ */
+function isBlack(planes) {
+  return !planes.some((light) => light > 0);
 }
 
 /** @param {Float32Array} planes @param {{width: number, height: number}} size */
