@@ -68,7 +68,7 @@ def _number(name: str, kind: type, value: Any) -> int | float:
     return kind(value)
 
 
-SCALE = 2 / 3
+SCALE = 0.75
 RADIUS = 4
 SIZES = {
     "small": NetworkConfig(width=8, mask_size=465, mask_stride=16, scale=SCALE, radius=RADIUS),
