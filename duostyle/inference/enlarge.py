@@ -36,7 +36,9 @@ def enlarge(painted: Tensor, small: Tensor, content: Tensor) -> Tensor:
     step = max(STRIP_PIXELS // width, 1)
     for top in range(0, height, step):
         strip = slice(top, top + step)
-        guide = torch.cat([result[:, :, strip] / PAINT_SCALE, contours[:, :, strip] / LUMA_SCALE], dim=1)
+        guide = torch.cat(
+            [result[:, :, strip] / PAINT_SCALE, contours[:, :, strip] / LUMA_SCALE], dim=1
+        )
         total, weights = torch.zeros_like(guide[:, :3]), torch.zeros_like(guide[:, :1])
         for row, row_weight in zip(rows[:, strip], row_weights[:, strip], strict=True):
             line = known[:, :, row]
@@ -60,4 +62,3 @@ def _taps(size: int, small: int, like: Tensor) -> tuple[Tensor, Tensor]:
     inner, outer = 2 / 3 - apart**2 + apart**3 / 2, (2 - apart).clamp_min(0) ** 3 / 6
     weights = torch.where(apart < 1, inner, outer).to(like.dtype)
     return index.long().clamp(0, small - 1), weights
-
