@@ -24,8 +24,8 @@ def check_strength(name: str, value: float) -> None:
 def strength_map(mask: Tensor, foreground: Tensor | float, background: Tensor | float) -> Tensor:
     """Compute the strength of every pixel, exact where the mask is 0 or 1.
 
-    `mask`: `(B, 1, H, W)`, 1 = foreground; `foreground`, `background`: in [0, 1], numbers or tensors
-    that broadcast with the mask.
+    `mask`: `(B, 1, H, W)`, 1 = foreground; `foreground`, `background`: in [0, 1], numbers or
+    tensors that broadcast with the mask.
     """
     start, end = (torch.as_tensor(value).to(mask) for value in (background, foreground))
     return torch.lerp(start, end, mask)

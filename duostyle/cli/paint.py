@@ -139,8 +139,9 @@ def parser() -> argparse.ArgumentParser:
     _add_video(p.add_argument_group("videos").add_argument)
     camera = p.add_argument_group("camera").add_argument
     camera("--camera", type=int, metavar="N",
-           help="stylize camera N live (0 is the first); keys: left and right change alpha, up and "
-           "down the strength, S swaps the styles, M shows the mask, R records, Q quits")  # fmt: skip
+           help="stylize camera N live (0 is the first); keys: left and right change alpha, up "
+           "and down the strength, S swaps the styles, M shows the mask, R "
+           "records, Q quits")  # fmt: skip
     return p
 
 

@@ -1,4 +1,4 @@
-"""Enlarge a small painting to the photograph's size, with sharp contours and no photographic detail."""
+"""Enlarge a small painting to the photograph's size: sharp contours, no photographic detail."""
 
 import torch
 from torch import Tensor
@@ -17,13 +17,12 @@ LEAST = 1e-6  # weight of a painted pixel that resembles nothing
 def enlarge(painted: Tensor, small: Tensor, content: Tensor) -> Tensor:
     """Enlarge a painting by joint bilateral upsampling.
 
-    Each pixel is an average of painted pixels around it, weighted by their distance (cubic B-spline)
-    and by how alike they are: in the photograph, whose contours the result follows, and in the
-    bicubically enlarged painting, whose strokes stay sharp. As an average it holds no detail that
-    was not painted.
+    Each pixel is an average of the painted pixels around it, weighted by distance (cubic B-spline)
+    and by likeness: in the photograph, whose contours the result follows, and in the bicubically
+    enlarged painting, whose strokes stay sharp. An average holds no detail that was not painted.
     `painted`: `(B, 3, h, w)` in [0, 1]; `small`: the photograph `(B, 3, h, w)` that was painted;
-    `content`: `(B, 3, H, W)`, the photograph at full size. Returns `(B, 3, H, W)` in [0, 1]; the
-    memory beside it does not grow with the size.
+    `content`: `(B, 3, H, W)`, the photograph at full size. Returns `(B, 3, H, W)` in [0, 1].
+    Beside the result it needs a value per pixel; the rest is computed in strips.
     Kopf, Cohen, Lischinski, Uyttendaele: Joint Bilateral Upsampling. SIGGRAPH 2007.
     """
     (height, width), (h, w) = content.shape[-2:], painted.shape[-2:]
@@ -54,7 +53,7 @@ def enlarge(painted: Tensor, small: Tensor, content: Tensor) -> Tensor:
 
 
 def _taps(size: int, small: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return indices and cubic B-spline weights, `(TAPS, size)` each, of the nearest small pixels."""
+    """Return indices and cubic B-spline weights, `(TAPS, size)` each, of nearby small pixels."""
     position = (torch.arange(size, device=like.device) + 0.5) * small / size - 0.5
     offsets = torch.arange(TAPS, device=like.device)[:, None] - (TAPS // 2 - 1)
     index = position.floor() + offsets
