@@ -76,6 +76,8 @@ class GraphSignature:
             return (encoded.mask,)
         stylized = network.decode(encoded, alpha, self.swap)
         if strength is not None:
+            # Expanded at once: a runtime reuses buffers of what has the same shape in the example.
+            strength = strength.expand(content.shape[0], 2)
             foreground, background = strength[:, :1, None, None], strength[:, 1:, None, None]
             strengths = strength_map(encoded.mask, foreground, background)
             stylized = apply_strength(content, stylized, strengths)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from duostyle.io.pixels import luma, resize
 
 LUMA_SCALE = 0.12  # difference of the photograph's luma that separates two places
-PAINT_SCALE = 0.07  # difference of the painting's color that separates two places
+PAINT_SCALE = 0.09  # difference of the painting's color that separates two places
 GUIDE_RATIO = 2  # the photograph is smoothed to this many pixels per pixel of the painting
 TAPS = 4  # painted pixels in a row that a result is averaged from
 STRIP_PIXELS = 500_000
