@@ -263,12 +263,12 @@ def _write(
         remaining = iter(pictures)
         for item in items:
             if isinstance(item, Frame):
-                writer.write_frame(_painted_frame(item, next(remaining)))
+                writer.write_frame(painted_frame(item, next(remaining)))
             else:
                 writer.write_packet(item)
 
 
-def _painted_frame(frame: Frame, pixels: np.ndarray) -> Frame:
+def painted_frame(frame: Frame, pixels: np.ndarray) -> Frame:
     """Replace a frame's pixels; its transparency is resized to theirs."""
     alpha, (height, width) = frame.alpha, pixels.shape[:2]
     if alpha is not None and alpha.shape != (height, width):
