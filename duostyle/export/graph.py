@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from duostyle.export.operators import DirectOperators
+from duostyle.export.operators import DirectOperators, expand_batch
 from duostyle.models import StyleNetwork, apply_strength, strength_map
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class GraphSignature:
     mask_output: bool = False  # output `mask`
     swap: bool = False  # the foreground in style 2
     mask_only: bool = False  # `content` to `mask` only, without painting
-    strength: bool = False  # input `strength`
+    strength: bool = False  # input `strength`; it and `alpha` may have a batch of 1
 
     def inputs(self) -> list[str]:
         """Return the names of the inputs in order."""
@@ -53,6 +53,10 @@ class GraphSignature:
         if self.mask_only:
             return ["mask"]
         return ["stylized", *["mask"] * self.mask_output]
+
+    def broadcast(self) -> list[str]:
+        """Return the names of the inputs whose batch is that of `content`, or 1."""
+        return [name for name in self.inputs() if self.strength and name in ("alpha", "strength")]
 
     def pick(self, given: Mapping[str, T]) -> list[T]:
         """Select the inputs in order from all of them by name."""
@@ -76,8 +80,6 @@ class GraphSignature:
             return (encoded.mask,)
         stylized = network.decode(encoded, alpha, self.swap)
         if strength is not None:
-            # Expanded at once: a runtime reuses buffers of what has the same shape in the example.
-            strength = strength.expand(content.shape[0], 2)
             foreground, background = strength[:, :1, None, None], strength[:, 1:, None, None]
             strengths = strength_map(encoded.mask, foreground, background)
             stylized = apply_strength(content, stylized, strengths)
@@ -93,10 +95,11 @@ class Graph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs for the inputs, both in the signature's order."""
+        given = dict(zip(self.signature.inputs(), inputs, strict=True))
+        for name in self.signature.broadcast():
+            given[name] = expand_batch(given[name], given["content"].shape[0])
         with DirectOperators():
-            return self.signature.run(
-                self.network, **dict(zip(self.signature.inputs(), inputs, strict=True))
-            )
+            return self.signature.run(self.network, **given)
 
 
 def export_graph(
@@ -121,6 +124,8 @@ def export_graph(
         "mask": picture[:, :1],
         "strength": torch.rand(batch, 2),
     }
+    for number, name in enumerate(signature.broadcast()):  # batches unlike any other
+        examples[name] = torch.rand(batch + 3 + 2 * number, *examples[name].shape[1:])
     free = {name: {0: Dim.DYNAMIC} for name in examples}
     free |= {name: {0: Dim.DYNAMIC, **sides} for name in ("content", "mask")}
     with quiet(), torch.no_grad():
@@ -141,15 +146,15 @@ def export_graph(
     model = made.model_proto
     for node in model.graph.node:
         del node.metadata_props[:]  # source locations: half of a small file
-    _name_axes(model.graph)
+    _name_axes(model.graph, signature.broadcast())
     if header is not None:
         entry = model.metadata_props.add()
         entry.key, entry.value = "duostyle", json.dumps(header)
     path.write_bytes(model.SerializeToString())
 
 
-def _name_axes(graph: "onnx.GraphProto") -> None:
-    """Name the dynamic axes of inputs and outputs; `alpha` and `strength` may have a batch of 1."""
+def _name_axes(graph: "onnx.GraphProto", broadcast: Sequence[str]) -> None:
+    """Name the dynamic axes; the batch of the inputs in `broadcast` has a name of its own."""
     ports = {port.name: port.type.tensor_type.shape.dim for port in graph.input}
     pairs = zip(ports["content"], ("batch", "", "height", "width"), strict=True)
     names = {axis.dim_param: name for axis, name in pairs if axis.dim_param}
@@ -157,7 +162,7 @@ def _name_axes(graph: "onnx.GraphProto") -> None:
         for axis in port.type.tensor_type.shape.dim:
             if axis.dim_param:  # setting it clears a fixed size
                 axis.dim_param = re.sub(r"\w+", lambda w: names.get(w[0], w[0]), axis.dim_param)
-    for name in ports.keys() & {"alpha", "strength"}:
+    for name in broadcast:
         ports[name][0].dim_param = f"{name}_batch"
 
 
