@@ -33,6 +33,7 @@ from duostyle.models.network import (
     check_alpha,
     check_content,
 )
+from duostyle.models.strength import apply_strength, check_strength, strength_map
 
 __all__ = [
     "MARGIN",
@@ -47,10 +48,12 @@ __all__ = [
     "Inspection",
     "NetworkConfig",
     "StyleNetwork",
+    "apply_strength",
     "build_on_meta_device",
     "check_alpha",
     "check_content",
     "check_finite",
+    "check_strength",
     "describe",
     "git_revision",
     "keep_memory",
@@ -64,4 +67,5 @@ __all__ = [
     "resolve",
     "save_checkpoint",
     "shipped_checkpoints",
+    "strength_map",
 ]

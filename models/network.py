@@ -169,6 +169,12 @@ class StyleNetwork(
         """
         return self._render(encoded, self._stylize(encoded, alpha), encoded.mask, swap)
 
+    def decode_with_mask(
+        self, encoded: Encoded, alpha: Tensor | float, swap: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return the stylized picture and the mask; arguments and errors as for `decode`."""
+        return self.decode(encoded, alpha, swap), encoded.mask
+
     def decode_all(self, encoded: Encoded, alpha: Tensor | float, swap: bool = False) -> Inspection:
         """Return the stylized picture together with both branch images and the mask.
 

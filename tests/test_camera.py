@@ -13,8 +13,10 @@ import torch
 from duostyle.cli import paint as paint_command
 from duostyle.inference import Encoding, StylizeOptions, stylize
 from duostyle.inference.camera import (
+    DOWN,
     LEFT,
     RIGHT,
+    UP,
     LiveControls,
     NewestFrame,
     OpenCVCamera,
@@ -85,6 +87,22 @@ def test_keys() -> None:
     for key in ("s", "m", "r", "q"):
         live.press(key)
     assert live == LiveControls(alpha=0.95, ended=True)
+
+
+def test_up_and_down_change_the_strength(network, clip: Path) -> None:
+    live = LiveControls()
+    for key in (UP, DOWN, DOWN, UP):
+        live.press(key)
+    assert live == LiveControls(strength=0.95)
+    camera = OneByOne(clip)
+    screen = FakeScreen([DOWN, DOWN, "q"], camera)
+    options = StylizeOptions(strength=0.05, background_strength=0.5, steady=0.0)
+    run_camera(network, camera, screen, options=options)
+    content = torch.from_numpy(camera.given[0]).permute(2, 0, 1)[None].float() / 255
+    expected = stylize(network, content, strength=0.05, background_strength=0.5)["stylized"]
+    assert np.abs(expected[0].permute(1, 2, 0).numpy() * 255 - screen.frames[0]).max() <= 0.51
+    assert all(map(np.array_equal, screen.frames[1:], camera.given[1:]))  # at 0: the photograph
+    assert "strength 0.05" in screen.texts[0] and "strength 0.00" in screen.texts[2]
 
 
 def test_the_keys_decide_what_is_shown(network, clip: Path) -> None:
@@ -225,7 +243,8 @@ def test_an_error_of_the_camera_is_raised(clip: Path) -> None:
 def test_keys_of_window_systems() -> None:
     assert key_of(65361) == key_of(65361 | 0x100000) == LEFT and key_of(63235) == RIGHT
     assert key_of(ord("S")) == key_of(ord("s") | 0x100000) == "s" and key_of(27) == "\x1b"
-    for other in (-1, 65362, 65362 | 0x100000, 255 << 8):
+    assert [key_of(code) for code in (65362, 65364, 2490368, 2621440)] == [UP, DOWN] * 2
+    for other in (-1, 65365, 65365 | 0x100000, 255 << 8):
         assert key_of(other) == ""
 
 
@@ -263,5 +282,9 @@ def test_wrong_options_and_a_missing_camera_are_one_line(checkpoint: Path, capsy
     assert "name pictures or videos, or a --camera" in capsys.readouterr().err
     assert paint_command.main([*argv, "--camera", "0", "--alpha", "0,1"]) == 2
     assert "--camera takes one alpha" in capsys.readouterr().err
+    assert paint_command.main([*argv, "--camera", "0", "--output-size", "64"]) == 2
+    assert "--camera takes no --output-size" in capsys.readouterr().err
+    assert paint_command.main(["--checkpoint", "all", "--camera", "0"]) == 2
+    assert "--camera takes one --checkpoint" in capsys.readouterr().err
     with pytest.raises(PictureError, match="camera 99: cannot be opened"):
         OpenCVCamera(99)

@@ -19,10 +19,13 @@ from duostyle.export.browser import for_browsers
 from duostyle.export.graph import GraphSignature, export_graph
 from duostyle.export.half_precision import to_fp16
 from duostyle.export.parity import Parity, compare
-from duostyle.inference import engine
+from duostyle.inference import engine, stylize
 from duostyle.inference.engine import GraphEngine
 from duostyle.models import StyleNetwork
 from tests.conftest import ROOT, TINY
+
+FULL = GraphSignature(mask_output=True, strength=True)
+ONES = torch.ones(1, 2)  # strength of foreground and background
 
 
 def build(config) -> StyleNetwork:
@@ -34,10 +37,10 @@ def build(config) -> StyleNetwork:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> tuple[StyleNetwork, Path]:
-    """A network and its graph, which gives the mask too."""
+    """A network and its graph, which takes the strength and gives the mask too."""
     network = build(TINY)
     path = tmp_path_factory.mktemp("graph") / "network.onnx"
-    export_graph(network, path, GraphSignature(mask_output=True), header={"name": "tiny"})
+    export_graph(network, path, FULL, header={"name": "tiny"})
     return network, path
 
 
@@ -55,7 +58,7 @@ def test_any_batch_and_size_is_as_in_pytorch(exported, size: tuple[int, int]) ->
         content, alpha = torch.rand(batch, 3, *size), torch.rand(batch)
         encoded = network.encode(content)
         expected = network.decode(encoded, alpha), encoded.mask
-        for found, right in zip(run(path, content, alpha), expected, strict=True):
+        for found, right in zip(run(path, content, alpha, ONES), expected, strict=True):
             assert found.shape == right.shape
             assert (found - right).abs().max() < 1e-4
 
@@ -63,11 +66,44 @@ def test_any_batch_and_size_is_as_in_pytorch(exported, size: tuple[int, int]) ->
 def test_alpha_and_the_header_are_in_the_graph(exported) -> None:
     _, path = exported
     content = torch.rand(1, 3, 32, 32)
-    own, blended = (run(path, content, torch.tensor([alpha]))[0] for alpha in (0.0, 1.0))
+    own, blended = (run(path, content, torch.tensor([alpha]), ONES)[0] for alpha in (0.0, 1.0))
     assert (own - blended).abs().mean() > 1e-3
     model = onnx.load(path)
     assert json.loads({p.key: p.value for p in model.metadata_props}["duostyle"])["name"] == "tiny"
-    assert [port.name for port in model.graph.input] == ["content", "alpha"]
+    axes = {
+        port.name: [axis.dim_param or axis.dim_value for axis in port.type.tensor_type.shape.dim]
+        for port in [*model.graph.input, *model.graph.output]
+    }
+    assert axes == {
+        "content": ["batch", 3, "height", "width"],
+        "alpha": ["alpha_batch"],
+        "strength": ["strength_batch", 2],
+        "stylized": ["batch", 3, "height", "width"],
+        "mask": ["batch", 1, "height", "width"],
+    }
+
+
+@pytest.mark.parametrize("alphas", [[0.3], [0.0, 0.5, 1.0]])
+@pytest.mark.parametrize("strengths", [[[0.4, 1.0]], [[0.0, 0.0], [0.5, 0.2], [1.0, 0.7]]])
+def test_alpha_and_strength_are_one_for_all_or_one_for_each(exported, alphas, strengths) -> None:
+    network, path = exported
+    content = torch.rand(3, 3, 41, 58)
+    alpha, strength = torch.tensor(alphas), torch.tensor(strengths)
+    found, mask = run(path, content, alpha, strength)
+    for number in range(3):
+        one = slice(number, number + 1)
+        foreground, background = strength.expand(3, 2)[number].tolist()
+        wanted = stylize(
+            network,
+            content[one],
+            alpha.expand(3)[number],
+            foreground_strength=foreground,
+            background_strength=background,
+        )["stylized"]
+        assert (found[one] - wanted).abs().max() < 1e-4
+        assert (mask[one] - network.encode(content[one]).mask).abs().max() < 1e-4
+        if foreground == background == 0:
+            assert torch.equal(found[one], content[one])
 
 
 def test_a_mask_of_ones_is_branch_1_and_swap_branch_2(tmp_path: Path) -> None:
@@ -123,17 +159,14 @@ def test_half_precision_stays_close(exported, tmp_path: Path, astronaut: Path) -
     half.write_bytes(path.read_bytes())
     to_fp16(half)
     assert half.stat().st_size < 0.6 * path.stat().st_size
-    signature = GraphSignature(mask_output=True)
-    assert compare(network, half, signature, [photo], (300, 300)).mean < 1 / 255
+    assert compare(network, half, FULL, [photo], (300, 300)).mean < 1 / 255
 
 
 def test_parity_knows_another_network(exported) -> None:
     network, path = exported
     other = build(network.config)
     other.to_rgb.style.shift += 0.1
-    found = compare(
-        other, path, GraphSignature(mask_output=True), [torch.rand(1, 3, 40, 40)], (40, 40)
-    )
+    found = compare(other, path, FULL, [torch.rand(1, 3, 40, 40)], (40, 40))
     assert found.largest > 0.005 and not found.within("fp32")
     assert Parity(9e-4, 9e-5).within("fp32") and not Parity(2e-3, 0).within("fp32")
 
@@ -164,6 +197,15 @@ def test_an_engine_is_called_as_the_network_is(backend: str, graphs: Path, monke
         strict=True,
     ):
         assert (found - right).abs().max() < 1e-4
+    for given in (None, mask):  # in one pass, with the strength of a region outside the graph
+        found = painter.decode_with_mask(painter.encode(content, given), 0.2)
+        right = network.decode_with_mask(network.encode(content, given), 0.2)
+        assert all((a - b).abs().max() < 1e-4 for a, b in zip(found, right, strict=True))
+    found, right = (
+        stylize(each, content, 0.2, background_strength=0.3)["stylized"]
+        for each in (painter, network)
+    )
+    assert (found - right).abs().max() < 1e-4
     for bad in ((content[..., :9], 0.0), (content, 2.0), (content, 0.0, mask[..., 1:])):
         with pytest.raises(ValueError, match=r"smallest side|alpha must|mask must"):
             paint(*bad)

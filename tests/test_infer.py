@@ -26,7 +26,14 @@ from duostyle.inference import (
 from duostyle.inference.render import StylizeKeywords
 from duostyle.io.images import PictureError, read_picture
 from duostyle.io.pixels import pil_to_tensor, resize, tensor_to_pil
-from duostyle.models import StyleNetwork, describe, load_checkpoint, shipped_checkpoints
+from duostyle.models import (
+    StyleNetwork,
+    describe,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+    shipped_checkpoints,
+)
 from duostyle.models.checkpoint import SHIPPED
 from tests.conftest import ROOT
 
@@ -323,9 +330,69 @@ def test_every_public_name_can_be_imported() -> None:
 def test_options_are_checked() -> None:
     fields = {field.name for field in dataclasses.fields(duostyle.StylizeOptions)}
     assert fields == set(StylizeKeywords.__annotations__)
-    for wrong in ({"precision": "int4"}, {"size": 0}, {"batch": 0}, {"steady": 1.0}):
+    wrong_values = {"precision": "int4", "size": 0, "batch": 0, "steady": 1.0, "strokes": 3}
+    for wrong in ({name: value} for name, value in wrong_values.items()):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             duostyle.StylizeOptions(**wrong)
+
+
+def test_several_checkpoints_paint_under_their_names(
+    network: StyleNetwork, checkpoint: Path, astronaut: Path, tmp_path: Path, capsys
+) -> None:
+    other = tmp_path / "runs" / "b-c" / "model.safetensors"  # as `duostyle train` names it
+    other.parent.mkdir(parents=True)
+    network.to_rgb.style.shift += 0.3
+    save_checkpoint(other, network, read_header(checkpoint))
+    out, names = tmp_path / "out", f"{checkpoint},{other},{checkpoint}"
+    argv = [str(astronaut), "-o", str(out), "--size", "64", "--checkpoint"]
+    assert paint_command.main([*argv, names]) == 0
+    files = [out / "astronaut-tiny.jpg", out / "astronaut-b-c.jpg"]
+    assert capsys.readouterr().err.splitlines() == [f"wrote {file}" for file in files]
+    assert set(out.iterdir()) == set(files)
+    assert abs(pixels(files[0]) - pixels(files[1])).mean() > 3
+    # Results that exist are kept, and every checkpoint is checked before anything is painted.
+    files[1].unlink()
+    assert paint_command.main([*argv, names]) == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [f"wrote {files[1]}"]
+    other.write_bytes(other.read_bytes()[:-50])
+    assert paint_command.main([*argv, names, "--force"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "model.safetensors: damaged checkpoint" in said[0]
+    assert paint_command.main([*argv, names.replace("b-c", "gone")]) == 2
+    assert "no such checkpoint" in capsys.readouterr().err
+    twin = tmp_path / "twin" / "tiny.safetensors"
+    twin.parent.mkdir()
+    twin.write_bytes(checkpoint.read_bytes())
+    assert paint_command.main([*argv, f"{checkpoint},{twin}", "-o", str(tmp_path / "p")]) == 2
+    assert "two pairs would be written there" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
+def test_all_is_every_base_pair_that_ships(astronaut: Path, tmp_path: Path, monkeypatch) -> None:
+    painted = []
+    monkeypatch.setattr(paint_command, "_paint_files", lambda *args: painted.append(args[:2]) or 0)
+    monkeypatch.setattr(paint_command, "load_pair", lambda name: None)
+    assert paint_command.main([str(astronaut), "-o", str(tmp_path), "--checkpoint", "all"]) == 0
+    assert [name for name, _ in painted] == [
+        name for name in shipped_checkpoints() if not name.endswith("-small")
+    ]
+    for name, plan in painted:
+        assert plan == {astronaut: {Result(0.0): tmp_path / f"astronaut-{name}.jpg"}}
+
+
+def test_strength_and_strokes_of_the_command(paint, network, astronaut, tmp_path: Path) -> None:
+    content = read_picture(astronaut).pixels[None]
+    given = ("--strength", "0.8", "--background-strength", "0.5", "--strokes", "96")
+    assert paint(astronaut, "-o", tmp_path / "o.png", *given, "--precision", "fp32") == 0
+    options = StylizeOptions(strength=0.8, background_strength=0.5, strokes=96)
+    expected = stylize(network, content, options=options)["stylized"]
+    assert abs(pixels(tmp_path / "o.png") - rounded(expected)).max() <= 1
+    assert paint(astronaut, "-o", tmp_path / "photo.png", "--strength", "0") == 0
+    assert np.array_equal(pixels(tmp_path / "photo.png"), pixels(astronaut))
+    for wrong in (("--strength", "1.1"), ("--foreground-strength", "x"), ("--strokes", "huge")):
+        with pytest.raises(SystemExit) as stop:
+            paint(astronaut, *wrong)
+        assert stop.value.code == 2
 
 
 def test_several_alphas_encode_a_picture_once(network: StyleNetwork) -> None:

@@ -29,6 +29,7 @@ from duostyle.inference import (
     stylize_video,
     stylize_video_to_files,
 )
+from duostyle.inference.video import painted_frame
 from duostyle.io import video as video_files
 from duostyle.io.images import PictureError
 from duostyle.io.video import Frame, VideoReader
@@ -898,3 +899,40 @@ def test_time_left_is_counted_from_the_first_frame(monkeypatch, capsys) -> None:
         bar.update(frames)
     assert capsys.readouterr().err == "in.mp4: 23/100 frames,  2.00frame/s, 00:38 left\n"
     bar.close()
+
+
+def test_the_output_size_is_independent_of_the_painted_size(tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=4)
+    for long, wanted in ((33, (32, 24)), (101, (100, 76)), (None, (64, 48))):
+        painter = AlphaPainter()
+        sizes: list[torch.Size] = []
+        painter.register_forward_hook(lambda _, args, __, seen=sizes: seen.append(args[0].shape))
+        output = tmp_path / f"{long}.mp4"
+        stylize_video(painter, source, output, 0.5, output_size=long, size=40, steady=0.0)
+        with VideoReader(output) as video:
+            frames = [item for item in video if isinstance(item, Frame)]
+        assert (video.width, video.height) == wanted and len(frames) == 4
+        assert abs(frames[0].pixels[..., 0].mean() - 127) <= 3  # red by alpha
+        assert {tuple(size) for size in sizes} == {(1, 3, 30, 40)}
+    with pytest.raises(ValueError, match="output_size is 16 pixels or more"):
+        stylize_video(AlphaPainter(), source, tmp_path / "o.mp4", output_size=15)
+
+
+def test_frames_of_strength_0_are_the_photographs(network: StyleNetwork, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", frames=4)
+    stylize_video(network, source, tmp_path / "%02d.png", strength=0.0)
+    with VideoReader(source) as video:
+        frames = [item.pixels for item in video if isinstance(item, Frame)]
+    for number, pixels in enumerate(frames):
+        with Image.open(tmp_path / f"{number:02d}.png") as image:
+            assert np.array_equal(np.array(image), pixels)
+
+
+def test_the_transparency_has_the_size_of_the_painted_frame() -> None:
+    alpha = np.zeros((20, 30), np.uint8)
+    alpha[:, 15:] = 255
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    frame = painted_frame(Frame(np.zeros((20, 30, 3), np.uint8), 7, 1, alpha), pixels)
+    assert frame.pixels is pixels and frame.pts == 7
+    assert frame.alpha.shape == (40, 60)
+    assert (frame.alpha[:, :26] == 0).all() and (frame.alpha[:, 34:] == 255).all()

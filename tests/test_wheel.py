@@ -112,6 +112,7 @@ def test_the_wheel_exports_and_lists(site: Path, elsewhere: Path) -> None:
     session = onnxruntime.InferenceSession(elsewhere / "out.onnx")
     content = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(3))
     feeds = {"content": content.numpy(), "alpha": np.array([0.25], np.float32)}
+    feeds["strength"] = np.ones((1, 2), np.float32)
     (stylized,) = session.run(None, feeds)
     with torch.inference_mode():
         wanted = load(name)(content, 0.25)

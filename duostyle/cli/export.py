@@ -23,8 +23,9 @@ def parser() -> argparse.ArgumentParser:
     known = shipped_checkpoints()
     p = argparse.ArgumentParser(
         prog="duostyle export",
-        description="Write a pair as an ONNX model: inputs content (B, 3, H, W) in [0, 1] and "
-        "alpha (B,), output stylized (B, 3, H, W). The model is compared with PyTorch, and kept "
+        description="Write a pair as an ONNX model: inputs content (B, 3, H, W) in [0, 1], "
+        "alpha (B or 1,) and strength (B or 1, 2) of foreground and background, output stylized "
+        "(B, 3, H, W). The model is compared with PyTorch, and kept "
         "only if both agree.",
     )
     p.add_argument("checkpoint", help=f"a file, or a shipped pair: {', '.join(known)}")
@@ -65,7 +66,9 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
     Raises ValueError, and keeps no file, if they exceed the tolerance of its precision.
     """
     network, header = load_pair(args.checkpoint), read_header(args.checkpoint)
-    signature = GraphSignature(args.mask_input, args.mask_output, args.swap, args.mask_alone)
+    signature = GraphSignature(
+        args.mask_input, args.mask_output, args.swap, args.mask_alone, strength=not args.mask_alone
+    )
     kind = "fp16" if args.fp16 else "fp32"
     photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MAX_PHOTOS]]
     if not photos:

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ from duostyle.inference.engine import BACKENDS
 from duostyle.inference.paths import (
     Outputs,
     Plan,
+    check_distinct,
     find_inputs,
     find_mask,
     is_video,
@@ -43,7 +45,7 @@ from duostyle.inference.paths import (
     plan_outputs,
     unfinished_path,
 )
-from duostyle.inference.render import Painter
+from duostyle.inference.render import Painter, parse_strokes
 from duostyle.inference.temporal_filter import STEADY
 from duostyle.io.images import WRITABLE, PictureError
 from duostyle.io.video_writer import WRITABLE_VIDEO
@@ -53,6 +55,7 @@ from duostyle.models import (
     CheckpointError,
     describe,
     keep_memory,
+    load_pair,
     read_header,
     resolve,
     shipped_checkpoints,
@@ -96,8 +99,8 @@ def parser() -> argparse.ArgumentParser:
     add("-o", "--output", type=Path,
         help="output file for a single result, else a folder (default: outputs)")  # fmt: skip
     add("--checkpoint", default=pairs[0] if pairs else None,
-        help=f"checkpoint file or shipped pair: {', '.join(pairs)} "
-        "(default: the first)")  # fmt: skip
+        help=f"checkpoint file or shipped pair: {', '.join(pairs)} (default: the first); all, or a "
+        "comma-separated list, paints with each, and adds its name to the file names")  # fmt: skip
     add("--alpha", type=_parsed(parse_alphas),
         help="how far the two styles are blended, 0 to 1; a comma-separated list gives one result "
         "each; A:B changes from A to B over a video (default: 0)")  # fmt: skip
@@ -107,10 +110,19 @@ def parser() -> argparse.ArgumentParser:
         "picture for each frame")  # fmt: skip
     add("--invert-mask", action="store_true", help="black is the foreground of --mask")
     add("--swap", action="store_true", help="exchange the two styles")
+    add("--strength", type=_share, default=1.0, metavar="S",
+        help="how much is painted, 0 (the photograph) to 1 (default: 1)")  # fmt: skip
+    add("--foreground-strength", type=_share, default=1.0, metavar="S",
+        help="strength of the foreground, multiplied by --strength (default: 1)")  # fmt: skip
+    add("--background-strength", type=_share, default=1.0, metavar="S",
+        help="strength of the background, multiplied by --strength (default: 1)")  # fmt: skip
     add("--keep-colors", action="store_true",
         help="keep the colors of the photograph: only its luminance is stylized")  # fmt: skip
     add("--size", "--render-size", type=_pixels, metavar="N",
         help="stylize with the long side at N pixels, then enlarge: larger strokes")  # fmt: skip
+    add("--strokes", type=_parsed(parse_strokes), metavar="SIZE",
+        help="size of the strokes, whatever the size of the file: fine, medium, bold, or the long "
+        "side in pixels at which it is painted; contours stay sharp")  # fmt: skip
     add("--show-branches", action="store_true",
         help="also write the whole picture in each style, and the mask")  # fmt: skip
     add("--format", choices=sorted(s[1:] for s in WRITABLE | WRITABLE_VIDEO),
@@ -127,8 +139,9 @@ def parser() -> argparse.ArgumentParser:
     _add_video(p.add_argument_group("videos").add_argument)
     camera = p.add_argument_group("camera").add_argument
     camera("--camera", type=int, metavar="N",
-           help="stylize camera N live (0 is the first); keys: left and right change alpha, S "
-           "swaps the styles, M shows the mask, R records, Q quits")  # fmt: skip
+           help="stylize camera N live (0 is the first); keys: left and right change alpha, up "
+           "and down the strength, S swaps the styles, M shows the mask, R "
+           "records, Q quits")  # fmt: skip
     return p
 
 
@@ -138,11 +151,13 @@ def _add_video(add: Callable[..., object]) -> None:
     add("--start", type=_seconds, metavar="S", help="start of the part, in seconds (default: 0)")
     add("--duration", type=_duration, metavar="S",
         help="length of the part, in seconds (default: to the end)")  # fmt: skip
+    add("--output-size", type=_pixels, metavar="N",
+        help="long side of the written video in pixels (default: the video's own)")  # fmt: skip
     add("--codec", help="video encoder as FFmpeg names it (default: libx264; WebM: libvpx-vp9)")
     add("--crf", type=int,
         help="quality, lower is better (default: the encoder's, 23 for libx264)")  # fmt: skip
     add("--preset", help="x264 and x265: ultrafast to veryslow (default: medium)")
-    add("--steady", type=_strength, default=STEADY, metavar="S",
+    add("--steady", type=_steady, default=STEADY, metavar="S",
         help="strength of the temporal filter: weight of earlier frames where nothing moves, "
         f"0 to 0.99 (default: {STEADY})")  # fmt: skip
     add("--batch", type=_count, metavar="N", help="frames per forward pass (default: automatic)")
@@ -177,14 +192,18 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def _strength(text: str) -> float:
+def _share(text: str, most: float = 1) -> float:
     try:
-        strength = float(text)
+        share = float(text)
     except ValueError:
-        strength = -1.0
-    if not 0 <= strength <= 0.99:
-        raise argparse.ArgumentTypeError(f"'{text}' does not lie in 0 to 0.99")
-    return strength
+        share = -1.0
+    if not 0 <= share <= most:
+        raise argparse.ArgumentTypeError(f"'{text}' does not lie in 0 to {most:g}")
+    return share
+
+
+def _steady(text: str) -> float:
+    return _share(text, 0.99)
 
 
 def _count(text: str) -> int:
@@ -215,29 +234,26 @@ def run(argv: Sequence[str] | None) -> int:
     args = parser().parse_args(argv)
     try:
         _check(args)
-        read_header(args.checkpoint)  # fails before the inputs are searched
+        names = _pair_names(args.checkpoint)
+        _check_pairs(names)  # fails before the inputs are searched
+        if args.camera is not None and len(names) > 1:
+            raise ValueError("--camera takes one --checkpoint")
         inputs = find_inputs(args.photos)
-        plan: Plan = {}  # stays empty for a camera
-        if inputs:
-            results = list_results(args.alpha, args.show_branches)
-            plan = plan_outputs(inputs, args.output, results, args.format, args.force)
-        if len(inputs) > 1 and not args.force:
-            plan = _without_existing(plan)
-            if not plan:
-                return 0
-        moving = args.camera is not None or any(map(is_video, plan))
-        network, precision = open_painter(
-            args.checkpoint, args.device, args.backend, args.precision, moving, args.compile
-        )
+        plans = _plans(args, names, inputs)  # empty for a camera
+        if inputs and not plans:
+            return 0
         options = StylizeOptions(
+            strength=args.strength,
+            foreground_strength=args.foreground_strength,
+            background_strength=args.background_strength,
+            strokes=args.strokes,
             swap=args.swap,
             keep_colors=args.keep_colors,
             size=args.size,
-            precision=precision,
             steady=args.steady,
             batch=args.batch,
         )
-        report = None if args.camera is None else _paint_camera(network, args, options)
+        report = None if inputs else _paint_camera(args, options)
     except (CheckpointError, *FILE_ERRORS) as error:
         print(f"duostyle paint: {printable(str(error))}", file=sys.stderr)
         return 2
@@ -245,17 +261,87 @@ def run(argv: Sequence[str] | None) -> int:
         speed = report.frames / max(report.seconds, 1e-6)
         print(f"{report.frames} frames, {speed:.1f} frames/s, {report.dropped} dropped")
         return 0
-    return _paint_files(network, plan, inputs, args, options)
+    codes = []
+    for name, plan in plans.items():  # one network in memory at a time
+        code = _paint_files(name, plan, inputs, args, options, len(inputs) * len(names) > 1)
+        if code not in (0, 2):  # stopped
+            return code
+        codes.append(code)
+    return max(codes)
+
+
+def _pair_names(text: str) -> list[str]:
+    """Split --checkpoint into names of pairs or files, each once.
+
+    Raises CheckpointError if `all` is asked for and no pair ships.
+    """
+    if text == "all":
+        names = [name for name in shipped_checkpoints() if not name.endswith(SMALL)]
+        if not names:
+            raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
+        return names
+    if Path(text).is_file():  # its name may contain a comma
+        return [text]
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
+def _check_pairs(names: Sequence[str]) -> None:
+    """Raise CheckpointError unless every checkpoint is usable."""
+    for name in names:
+        read_header(name)
+    for name in names if len(names) > 1 else ():  # a single one is loaded before it paints
+        load_pair(name)
+
+
+def _label(checkpoint: str) -> str:
+    """Return what names a checkpoint in a file name: `duostyle train` calls all of them model."""
+    path = Path(checkpoint)
+    stem = path.stem if path.is_file() else checkpoint
+    return path.parent.name or stem if stem == "model" else stem
+
+
+def _plans(
+    args: argparse.Namespace, names: Sequence[str], inputs: dict[Path, Path]
+) -> dict[str, Plan]:
+    """Plan the output files by checkpoint, without those that are there already.
+
+    Raises PictureError as `plan_outputs` and `check_distinct` do.
+    """
+    plans: dict[str, Plan] = {}
+    results = list_results(args.alpha, args.show_branches)
+    for name in names if inputs else ():
+        label = _label(name) if len(names) > 1 else None
+        plans[name] = plan_outputs(inputs, args.output, results, args.format, args.force, label)
+    check_distinct(plans.values())
+    if len(inputs) * len(names) > 1 and not args.force:
+        plans = _without_existing(plans)
+    return plans
+
+
+def _open(
+    name: str, args: argparse.Namespace, options: StylizeOptions, moving: bool
+) -> tuple[Painter, StylizeOptions]:
+    """Load a checkpoint; returns it and the options with its precision."""
+    network, precision = open_painter(
+        name, args.device, args.backend, args.precision, moving, args.compile
+    )
+    return network, replace(options, precision=precision)
 
 
 def _paint_files(
-    network: Painter,
+    name: str,
     plan: Plan,
     inputs: dict[Path, Path],
     args: argparse.Namespace,
     options: StylizeOptions,
+    several: bool,
 ) -> int:
-    """Stylize every file of a plan; returns the exit code."""
+    """Stylize every file of a plan with one checkpoint; returns the exit code."""
+    try:
+        network, options = _open(name, args, options, any(map(is_video, plan)))
+    except (CheckpointError, *FILE_ERRORS) as error:
+        _say(f"duostyle paint: {error}")
+        return 2
     failed = False
     files: Iterable[tuple[Path, Outputs]] = plan.items()
     if len(plan) > 1 and not all(map(is_video, plan)):  # videos have a bar of their own
@@ -263,7 +349,7 @@ def _paint_files(
     for file, outputs in files:
         try:
             if is_video(file):
-                number = _paint_video(network, file, outputs, args, options, len(inputs) > 1)
+                number = _paint_video(network, file, outputs, args, options, several)
                 if number:
                     return 128 + number
             else:
@@ -276,7 +362,7 @@ def _paint_files(
             _say(f"stopped; {file} is not finished")
             return exit_code(stop)
         except NotFinite as error:
-            _say(f"duostyle paint: {args.checkpoint}: {error}")
+            _say(f"duostyle paint: {name}: {error}")
             return 2
         except FILE_ERRORS as error:
             _say(f"duostyle paint: {_one_line(file, error)}")
@@ -289,13 +375,16 @@ def _say(text: str) -> None:
     tqdm.write(printable(text), file=sys.stderr)
 
 
-def _without_existing(plan: Plan) -> Plan:
+def _without_existing(plans: dict[str, Plan]) -> dict[str, Plan]:
     """The results that do not exist yet; prints how many are skipped."""
-    missing = missing_outputs(plan)
-    total, left = (sum(map(len, some.values())) for some in (plan, missing))
+    missing = {name: missing_outputs(plan) for name, plan in plans.items()}
+    total, left = (
+        sum(len(outputs) for plan in some.values() for outputs in plan.values())
+        for some in (plans, missing)
+    )
     if total > left:
         _say(f"{total - left} of {total} results exist and are skipped; --force repaints them")
-    return missing
+    return {name: plan for name, plan in missing.items() if plan}
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -314,8 +403,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.camera is not None and (args.mask or args.show_branches):
         raise ValueError("--camera takes no --mask and no --show-branches; M shows the mask")
     if args.camera is not None:
-        for name in ("start", "duration", "batch", "format"):
-            if getattr(args, name) is not None:
+        for name in ("start", "duration", "batch", "format", "output-size"):
+            if getattr(args, name.replace("-", "_")) is not None:
                 raise ValueError(f"--camera takes no --{name}")
     if args.camera is not None and (len(args.alpha) > 1 or isinstance(args.alpha[0], AlphaCurve)):
         raise ValueError("--camera takes one alpha; the arrow keys change it")
@@ -323,13 +412,13 @@ def _check(args: argparse.Namespace) -> None:
         raise CheckpointError("no checkpoint ships here; name one with --checkpoint")
 
 
-def _paint_camera(
-    network: Painter, args: argparse.Namespace, options: StylizeOptions
-) -> CameraReport:
+def _paint_camera(args: argparse.Namespace, options: StylizeOptions) -> CameraReport:
     """Stylize a camera until the user quits.
 
-    Raises PictureError if there is no such camera, ValueError without OpenCV or a display.
+    Raises CheckpointError for an unusable checkpoint, PictureError if there is no such camera,
+    ValueError without OpenCV or a display.
     """
+    network, options = _open(args.checkpoint, args, options, moving=True)
     encoding = Encoding(args.codec, args.crf, args.preset)
     recorded: list[Path] = []
 
@@ -343,7 +432,7 @@ def _paint_camera(
     camera = OpenCVCamera(args.camera)
     try:
         screen = OpenCVScreen("Duostyle")
-        controls = LiveControls(alpha=args.alpha[0], swap=args.swap)
+        controls = LiveControls(args.alpha[0], args.strength, args.swap)
         report = run_camera(network, camera, screen, controls, record, options)
     finally:
         camera.close()
@@ -391,6 +480,7 @@ def _paint_video(
         start=args.start or 0.0,
         duration=args.duration,
         encoding=Encoding(args.codec, args.crf, args.preset),
+        output_size=args.output_size,
         options=options,
     )
     for note in report.notes:

@@ -1,7 +1,8 @@
-"""Export a network as an ONNX graph: dynamic batch, height and width; alpha is an input."""
+"""Export a network as an ONNX graph: dynamic batch, height and width; alpha, strength as inputs."""
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from duostyle.export.operators import DirectOperators
-from duostyle.models import StyleNetwork
+from duostyle.export.operators import DirectOperators, expand_batch
+from duostyle.models import StyleNetwork, apply_strength, strength_map
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
 T = TypeVar("T")
@@ -38,12 +40,13 @@ class GraphSignature:
     mask_output: bool = False  # output `mask`
     swap: bool = False  # the foreground in style 2
     mask_only: bool = False  # `content` to `mask` only, without painting
+    strength: bool = False  # input `strength`; it and `alpha` may have a batch of 1
 
     def inputs(self) -> list[str]:
         """Return the names of the inputs in order."""
         if self.mask_only:
             return ["content"]
-        return ["content", "alpha", *["mask"] * self.mask_input]
+        return ["content", "alpha", *["mask"] * self.mask_input, *["strength"] * self.strength]
 
     def outputs(self) -> list[str]:
         """Return the names of the outputs in order."""
@@ -51,22 +54,35 @@ class GraphSignature:
             return ["mask"]
         return ["stylized", *["mask"] * self.mask_output]
 
-    def pick(self, given: Sequence[T]) -> list[T]:
-        """Select the inputs from content, alpha and mask."""
-        return list(given[: len(self.inputs())])
+    def broadcast(self) -> list[str]:
+        """Return the names of the inputs whose batch is that of `content`, or 1."""
+        return [name for name in self.inputs() if self.strength and name in ("alpha", "strength")]
+
+    def pick(self, given: Mapping[str, T]) -> list[T]:
+        """Select the inputs in order from all of them by name."""
+        return [given[name] for name in self.inputs()]
 
     def run(
         self,
         network: StyleNetwork,
         content: Tensor,
-        alpha: Tensor | float,
+        alpha: Tensor | float = 0.0,
         mask: Tensor | None = None,
+        strength: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Return the outputs in order. Arguments as for `StyleNetwork.forward`."""
+        """Return the outputs in order.
+
+        `strength`: `(B or 1, 2)`, of foreground and background, in [0, 1]; None: 1. Other arguments
+        as for `StyleNetwork.forward`.
+        """
         encoded = network.encode(content, mask if self.mask_input else None)
         if self.mask_only:
             return (encoded.mask,)
         stylized = network.decode(encoded, alpha, self.swap)
+        if strength is not None:
+            foreground, background = strength[:, :1, None, None], strength[:, 1:, None, None]
+            strengths = strength_map(encoded.mask, foreground, background)
+            stylized = apply_strength(content, stylized, strengths)
         return (stylized, encoded.mask) if self.mask_output else (stylized,)
 
 
@@ -77,12 +93,13 @@ class Graph(nn.Module):
         super().__init__()
         self.network, self.signature = network, signature
 
-    def forward(
-        self, content: Tensor, alpha: Tensor | float = 0.0, mask: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """`content`: `(B, 3, H, W)` in [0, 1]; `alpha`: `(B,)`; `mask`: `(B, 1, H, W)`."""
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs for the inputs, both in the signature's order."""
+        given = dict(zip(self.signature.inputs(), inputs, strict=True))
+        for name in self.signature.broadcast():
+            given[name] = expand_batch(given[name], given["content"].shape[0])
         with DirectOperators():
-            return self.signature.run(self.network, content, alpha, mask)
+            return self.signature.run(self.network, **given)
 
 
 def export_graph(
@@ -101,11 +118,21 @@ def export_graph(
     batch, height, width = EXAMPLE if size is None else (EXAMPLE[0], *size)
     sides = {} if size else {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     picture = torch.rand(batch, 3, height, width)
-    example = signature.pick([picture, torch.rand(batch), picture[:, :1]])
-    free = signature.pick([{0: Dim.DYNAMIC, **sides}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC, **sides}])
+    examples = {
+        "content": picture,
+        "alpha": torch.rand(batch),
+        "mask": picture[:, :1],
+        "strength": torch.rand(batch, 2),
+    }
+    for number, name in enumerate(signature.broadcast()):  # batches unlike any other
+        examples[name] = torch.rand(batch + 3 + 2 * number, *examples[name].shape[1:])
+    free = {name: {0: Dim.DYNAMIC} for name in examples}
+    free |= {name: {0: Dim.DYNAMIC, **sides} for name in ("content", "mask")}
     with quiet(), torch.no_grad():
         program = torch.export.export(
-            Graph(network, signature).eval(), tuple(example), dynamic_shapes=tuple(free)
+            Graph(network, signature).eval(),
+            tuple(signature.pick(examples)),
+            dynamic_shapes=(tuple(signature.pick(free)),),
         )
         made = torch.onnx.export(
             program,
@@ -119,10 +146,24 @@ def export_graph(
     model = made.model_proto
     for node in model.graph.node:
         del node.metadata_props[:]  # source locations: half of a small file
+    _name_axes(model.graph, signature.broadcast())
     if header is not None:
         entry = model.metadata_props.add()
         entry.key, entry.value = "duostyle", json.dumps(header)
     path.write_bytes(model.SerializeToString())
+
+
+def _name_axes(graph: "onnx.GraphProto", broadcast: Sequence[str]) -> None:
+    """Name the dynamic axes; the batch of the inputs in `broadcast` has a name of its own."""
+    ports = {port.name: port.type.tensor_type.shape.dim for port in graph.input}
+    pairs = zip(ports["content"], ("batch", "", "height", "width"), strict=True)
+    names = {axis.dim_param: name for axis, name in pairs if axis.dim_param}
+    for port in [*graph.input, *graph.output, *graph.value_info]:
+        for axis in port.type.tensor_type.shape.dim:
+            if axis.dim_param:  # setting it clears a fixed size
+                axis.dim_param = re.sub(r"\w+", lambda w: names.get(w[0], w[0]), axis.dim_param)
+    for name in broadcast:
+        ports[name][0].dim_param = f"{name}_batch"
 
 
 def open_session(graph: Path) -> "onnxruntime.InferenceSession":

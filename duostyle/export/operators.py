@@ -63,3 +63,13 @@ def resize(
     return torch.onnx.ops.symbolic(
         "Resize", (x, None, scales, sizes), attributes, dtype=x.dtype, shape=shape, version=SINCE
     )
+
+
+def expand_batch(x: Tensor, batch: int) -> Tensor:
+    """Repeat `(1, ...)` to `(batch, ...)`, and keep `(batch, ...)`, in a graph of any batch.
+
+    PyTorch's own `expand` is left out of a graph if the example has the batch already.
+    """
+    shape = [batch, *x.shape[1:]]
+    sizes = torch.stack([torch.scalar_tensor(side, dtype=torch.int64) for side in shape])
+    return torch.onnx.ops.symbolic("Expand", (x, sizes), dtype=x.dtype, shape=shape, version=SINCE)

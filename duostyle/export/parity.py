@@ -14,6 +14,7 @@ from duostyle.models import StyleNetwork
 
 SIZES = ((16, 16), (67, 41), (144, 200), (255, 257), (360, 640))  # height, width
 ALPHAS = (0.0, 0.5, 1.0)
+STRENGTHS = ((1.0, 1.0), (0.5, 1.0), (0.0, 0.7))  # of foreground and background, by alpha
 # Largest and mean difference allowed. Rounding moves the mask's edges: few pixels change much.
 TOLERANCES = {"fp32": (1e-3, 1e-4), "fp16": (1.0, 1 / 255)}
 
@@ -51,11 +52,17 @@ def compare(
     largest, means = 0.0, []
     for height, width in [size] if size else SIZES:
         pictures = _batch(photos, height, width)
-        given = (pictures, torch.tensor(ALPHAS), (pictures[:, :1] > 0.5).float())
-        arrays = [value.numpy() for value in signature.pick(given)]
-        found = session.run(None, dict(zip(signature.inputs(), arrays, strict=True)))
+        every = {
+            "content": pictures,
+            "alpha": torch.tensor(ALPHAS),
+            "mask": (pictures[:, :1] > 0.5).float(),
+            "strength": torch.tensor(STRENGTHS),
+        }
+        given = dict(zip(signature.inputs(), signature.pick(every), strict=True))
+        arrays = {name: value.numpy() for name, value in given.items()}
+        found = session.run(None, arrays)
         with torch.inference_mode():
-            expected = signature.run(network, *given)
+            expected = signature.run(network, **given)
         for array, tensor in zip(found, expected, strict=True):
             apart = np.abs(array - tensor.numpy())
             if apart.shape != tuple(tensor.shape) or not np.isfinite(apart).all():

@@ -22,15 +22,17 @@ from duostyle.io.pixels import frames_to_tensor, tensor_to_frames
 from duostyle.io.video import Frame, VideoFormat
 from duostyle.io.video_writer import Encoding, open_writer
 
-STEP = 0.05  # change of alpha by an arrow key
-LEFT, RIGHT = "left", "right"
+STEP = 0.05  # change of alpha or strength by an arrow key
+LEFT, RIGHT, UP, DOWN = "left", "right", "up", "down"
 SMOOTHING = 0.9  # of the frame rate on the screen
 TICKS = 1000  # per second, of a recording's timestamps
 # Players take the rate as a hint; the timestamps are those of the screen.
 RECORDING_RATE = Fraction(30)
 RECORDING_COLOR = Color(int(Colorspace.ITU709), int(ColorRange.MPEG), 1, 1)
 ARROWS = {  # key codes of the window systems
-    65361: LEFT, 65363: RIGHT, 2424832: LEFT, 2555904: RIGHT, 63234: LEFT, 63235: RIGHT,
+    65361: LEFT, 65362: UP, 65363: RIGHT, 65364: DOWN,
+    2424832: LEFT, 2490368: UP, 2555904: RIGHT, 2621440: DOWN,
+    63232: UP, 63233: DOWN, 63234: LEFT, 63235: RIGHT,
 }  # fmt: skip
 
 
@@ -106,19 +108,28 @@ class LiveControls:
     """What the keys have set."""
 
     alpha: float = 0.0
+    strength: float = 1.0
     swap: bool = False
     mask: bool = False  # show the mask
     recording: bool = False
     ended: bool = False
 
     def press(self, key: str) -> None:
-        """Left and right change alpha; S swaps the styles, M shows the mask, R records, Q ends."""
-        step = {LEFT: -STEP, ",": -STEP, RIGHT: STEP, ".": STEP}.get(key, 0.0)
-        self.alpha = round(min(max(self.alpha + step, 0.0), 1.0), 6)
+        """Apply a key.
+
+        Left and right change alpha, up and down the strength; S swaps the styles, M shows the mask,
+        R records, Q ends.
+        """
+        self.alpha = _stepped(self.alpha, key in (RIGHT, "."), key in (LEFT, ","))
+        self.strength = _stepped(self.strength, key == UP, key == DOWN)
         self.swap ^= key == "s"
         self.mask ^= key == "m"
         self.recording ^= key == "r"
         self.ended |= key in ("q", "\x1b")
+
+
+def _stepped(value: float, more: bool, less: bool) -> float:
+    return round(min(max(value + STEP * (more - less), 0.0), 1.0), 6)
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ class LiveStylizer:
     """Stylizes the frames of a camera as the controls say."""
 
     def __init__(self, network: Painter, options: StylizeOptions) -> None:
-        """The controls decide whether the styles are swapped, not `options`."""
+        """The controls decide on strength and swapped styles, not `options`."""
         self.network, self.options = network, options
         self._shown: tuple[Result, bool] | None = None
 
@@ -144,6 +155,8 @@ class LiveStylizer:
         shown = (Result(controls.alpha, output), controls.swap)
         if shown != self._shown:
             self._reset(*shown)
+        # The temporal filter comes before the strength, and need not start again.
+        self._render.options = replace(self._render.options, strength=controls.strength)
         content = frames_to_tensor([frame], self.network.device)
         ((_, pixels),) = self._render(content)
         return tensor_to_frames(pixels)[0]
@@ -190,7 +203,7 @@ def run_camera(
     `controls`: the state at the start; `record`: starts a recording of a width and height in
     pixels, for the R key.
     """
-    controls = controls or LiveControls(swap=options.swap)
+    controls = controls or LiveControls(strength=options.strength, swap=options.swap)
     newest, recording = NewestFrame(camera), _RecordingSwitch(record)
     stylizer = LiveStylizer(network, options)
     frames, rate, began = 0, 0.0, time.monotonic()
@@ -214,7 +227,8 @@ def _smoothed(rate: float, new: float) -> float:
 
 def caption(controls: LiveControls, rate: float) -> str:
     """The line of text on the screen; `rate`: frames per second."""
-    parts = [f"alpha {controls.alpha:.2f}", f"{rate:.0f} frames/s"]
+    parts = [f"alpha {controls.alpha:.2f}", f"strength {controls.strength:.2f}"]
+    parts.append(f"{rate:.0f} frames/s")
     parts += ["swapped"] * controls.swap + ["mask"] * controls.mask
     parts += ["recording"] * controls.recording
     return "   ".join(parts)

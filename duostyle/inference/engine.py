@@ -173,23 +173,12 @@ class GraphEngine:
 
     def decode(self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False) -> Tensor:
         """Return what `StyleNetwork.decode` returns, in a whole pass."""
-        return self._stylize(encoded, alpha, swap)[0]
+        return self.decode_with_mask(encoded, alpha, swap)[0]
 
-    def decode_all(
+    def decode_with_mask(
         self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False
-    ) -> Inspection:
-        """Return what `StyleNetwork.decode_all` returns, in three passes."""
-        stylized, mask = self._stylize(encoded, alpha, swap)
-        ones = torch.ones_like(mask)
-        foreground, background = (
-            self.decode(encoded._replace(mask=part), alpha, swap) for part in (ones, 1 - ones)
-        )
-        return Inspection(stylized, foreground, background, mask)
-
-    def _stylize(
-        self, encoded: GraphInputs, alpha: Tensor | float, swap: bool
     ) -> tuple[Tensor, Tensor]:
-        """Run the graph; return the stylized picture and the mask, given or learned."""
+        """Return the stylized picture and the mask, given or learned, in a whole pass."""
         content, mask = encoded
         check_alpha(alpha, content.shape[0])
         inputs = [content, torch.as_tensor(alpha).expand(content.shape[0])]
@@ -199,6 +188,17 @@ class GraphEngine:
         run = self._run(GraphSignature(mask is not None, mask is None, swap), (height, width))
         stylized, *learned = map(torch.from_numpy, run(arrays))
         return stylized, learned[0] if mask is None else mask
+
+    def decode_all(
+        self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False
+    ) -> Inspection:
+        """Return what `StyleNetwork.decode_all` returns, in three passes."""
+        stylized, mask = self.decode_with_mask(encoded, alpha, swap)
+        ones = torch.ones_like(mask)
+        foreground, background = (
+            self.decode(encoded._replace(mask=part), alpha, swap) for part in (ones, 1 - ones)
+        )
+        return Inspection(stylized, foreground, background, mask)
 
     def _run(self, signature: GraphSignature, size: tuple[int, int]) -> Run:
         graph = self._graph(signature, None if self.any_size else size)

@@ -66,17 +66,19 @@ def plan_outputs(
     results: Sequence[Result],
     suffix: str | None = None,
     force: bool = False,
+    pair: str | None = None,
 ) -> Plan:
     """Choose the output files of every input file.
 
     `inputs`: as of `find_inputs`; `output`: a file if there is one result, else a folder (default:
     `outputs`); `suffix`: without its dot, for the inputs of its kind (picture or video) only; None:
-    the picture's own, or MP4.
+    the picture's own, or MP4; `pair`: one of several pairs that paint the inputs, which is added to
+    the names.
     Raises PictureError if two results, or a result and an input, would be the same file, if
     `suffix` contradicts `output` or suits no input, and if the result of a single input exists and
     `force` is not given (for several inputs, see `missing_outputs`).
     """
-    single = len(inputs) == 1 and len(results) == 1
+    single = len(inputs) == 1 and len(results) == 1 and pair is None
     is_file = output is not None and output.suffix != "" and not output.is_dir()
     if output and is_file and not single and output.suffix.lower() in WRITABLE | WRITABLE_VIDEO:
         raise PictureError(f"{output}: is one file for several results; name a folder with -o")
@@ -92,10 +94,13 @@ def plan_outputs(
         if folder.is_file():
             raise PictureError(f"{folder}: is a file; several results need a folder with -o")
         plan = {
-            path: {result: _name(folder / relative, result, results, suffix) for result in results}
+            path: {
+                result: _name(folder / relative, result, results, suffix, pair)
+                for result in results
+            }
             for path, relative in inputs.items()
         }
-    _check(plan, force)
+    _check(plan, force or pair is not None)
     return plan
 
 
@@ -113,20 +118,32 @@ def unfinished_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-unfinished{path.suffix}")
 
 
-def _name(path: Path, result: Result, results: Sequence[Result], kind: str | None) -> Path:
+def _name(
+    path: Path, result: Result, results: Sequence[Result], kind: str | None, pair: str | None
+) -> Path:
     own, writable = path.suffix.lower(), WRITABLE
     default = own if own in WRITABLE else ".png"
     if is_video(path):
         default, writable = ".mp4", WRITABLE_VIDEO
     suffix = f".{kind}" if kind and f".{kind}" in writable else default
-    label = ""
+    label = f"-{pair}" if pair else ""
     if len(results) > 1:
         stylized = result.output == Output.STYLIZED
-        label = f"-alpha{result.alpha:g}" if stylized else f"-{result.output}"
+        label += f"-alpha{result.alpha:g}" if stylized else f"-{result.output}"
     stem, tail = path.stem, f"{label}{suffix}"
     while len(os.fsencode(stem + tail)) > MAX_NAME:  # the input's name may have that length
         stem = stem[:-1]
     return path.with_name(stem + tail)
+
+
+def check_distinct(plans: Iterable[Plan]) -> None:
+    """Raise PictureError if two plans, of several pairs, would write the same file."""
+    taken: set[Path] = set()
+    for plan in plans:
+        files = {file for outputs in plan.values() for file in outputs.values()}
+        if both := taken & files:
+            raise PictureError(f"{min(both)}: two pairs would be written there; rename one of them")
+        taken |= files
 
 
 def _check_format(kind: str, inputs: Iterable[Path]) -> None:

@@ -13,11 +13,22 @@ from typing import Protocol, TypedDict, TypeVar, Unpack
 import torch
 from torch import Tensor
 
+from duostyle.inference.enlarge import enlarge
 from duostyle.inference.temporal_filter import STEADY, TemporalFilter, check_steady
 from duostyle.io.pixels import keep_chroma, long_side, resize, short_side
-from duostyle.models import PRECISIONS, SMALLEST_SIDE, Inspection, check_alpha
+from duostyle.models import (
+    PRECISIONS,
+    SMALLEST_SIDE,
+    Inspection,
+    apply_strength,
+    check_alpha,
+    check_strength,
+    strength_map,
+)
 
 EncodedT = TypeVar("EncodedT")
+# Long side in pixels at which a picture is painted; the strokes of a network have a fixed size.
+STROKES = {"fine": 1024, "medium": 640, "bold": 384}
 
 
 @dataclass(frozen=True)
@@ -95,12 +106,38 @@ def parse_keys(text: str) -> AlphaCurve:
     return AlphaCurve(tuple(times), tuple(alphas))
 
 
+def parse_strokes(text: str) -> str | int:
+    """Parse a name in STROKES or a number of pixels. Raises ValueError for other text."""
+    strokes = int(text) if text.isascii() and text.isdecimal() else text
+    strokes_size(strokes)
+    return strokes
+
+
+def strokes_size(strokes: str | int) -> int:
+    """Return the long side in pixels at which a picture is painted with these strokes.
+
+    `strokes`: a name in STROKES, or the long side itself, 16 or more. Raises ValueError for others.
+    """
+    long = STROKES.get(strokes) if isinstance(strokes, str) else strokes
+    if long is None or long < SMALLEST_SIDE:
+        names = ", ".join(STROKES)
+        raise ValueError(f"strokes is {names}, or {SMALLEST_SIDE} pixels or more, not {strokes}")
+    return long
+
+
 @dataclass(frozen=True)
 class StylizeOptions:
     """How content is stylized. Raises ValueError for a value that is not allowed.
 
     Pictures ignore `steady` and `batch`; cameras ignore `batch`.
     """
+
+    strength: float = 1.0  # how much is painted, 0 (the photograph) to 1
+    foreground_strength: float = 1.0  # of the foreground, multiplied by `strength`
+    background_strength: float = 1.0  # of the background, multiplied by `strength`
+    # Size of the strokes in the picture, whatever the size of the file: fine, medium, bold, or the
+    # long side in pixels at which it is painted. Smaller pictures are painted at their own size.
+    strokes: str | int | None = None
 
     swap: bool = False  # exchange the two styles
     keep_colors: bool = False  # luminance of the stylized picture, chroma of the content
@@ -117,12 +154,22 @@ class StylizeOptions:
             raise ValueError(f"size is 1 pixel or more, not {self.size}")
         if self.batch is not None and self.batch < 1:
             raise ValueError(f"batch is 1 frame or more, not {self.batch}")
+        if self.strokes is not None:
+            strokes_size(self.strokes)
+            if self.size is not None:
+                raise ValueError("strokes and size exclude each other")
+        for name in ("strength", "foreground_strength", "background_strength"):
+            check_strength(name, getattr(self, name))
         check_steady(self.steady)
 
 
 class StylizeKeywords(TypedDict, total=False):
     """The fields of StylizeOptions as keyword arguments."""
 
+    strength: float
+    foreground_strength: float
+    background_strength: float
+    strokes: str | int | None
     swap: bool
     keep_colors: bool
     size: int | None
@@ -148,6 +195,10 @@ class Painter(Protocol[EncodedT]):
     def encode(self, content: Tensor, mask: Tensor | None = None) -> EncodedT: ...
 
     def decode(self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False) -> Tensor: ...
+
+    def decode_with_mask(
+        self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False
+    ) -> tuple[Tensor, Tensor]: ...
 
     def decode_all(
         self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False
@@ -188,33 +239,49 @@ class EncodedContent:
         content: Tensor,
         mask: Tensor | None = None,
         options: StylizeOptions = DEFAULTS,
+        output_size: tuple[int, int] | None = None,
     ) -> None:
-        """Resize and encode `content`; arguments and errors as for `stylize`."""
+        """Resize and encode `content`.
+
+        `output_size`: height and width of the results; None: the content's. Other arguments and
+        errors as for `stylize`.
+        """
         if content.dim() != 4 or not content.is_floating_point():
             raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
-        self.network, self.content, self.options = network, content.float(), options
-        self._full_size = (content.shape[-2], content.shape[-1])
-        size, device = _network_size(self._full_size, options.size), network.device
-        resized = resize(self.content, size).to(device)
-        resized = resized.contiguous(memory_format=torch.channels_last)
+        self.network, self.options = network, options
+        own = (content.shape[-2], content.shape[-1])
+        self._painted_size = painted_size(own, options)
+        self._output_size = output_size or own
+        self._small = resize(content.float(), self._painted_size)
+        self.content = resize(content.float(), self._output_size)  # at the size of the results
+        self._mask = None if mask is None else resize(mask, self._output_size).to(self.content)
+        small = self._small.to(network.device).contiguous(memory_format=torch.channels_last)
         if mask is not None:
-            mask = resize(mask, size).to(device)
+            mask = resize(mask, self._painted_size).to(network.device)
         with self._autocast():
-            self._encoded = network.encode(resized, mask)
+            self._encoded = network.encode(small, mask)
 
-    @torch.inference_mode()
     def stylize(self, alpha: Tensor | float = 0.0, branches: bool = False) -> dict[Output, Tensor]:
         """Stylize at one alpha; arguments, result and errors as for the function `stylize`."""
+        results = self.apply_strength(self.paint(alpha, branches))
+        return {key: value for key, value in results.items() if branches or key == Output.STYLIZED}
+
+    @torch.inference_mode()
+    def paint(self, alpha: Tensor | float = 0.0, branches: bool = False) -> dict[Output, Tensor]:
+        """Stylize at full strength; arguments and errors as for the function `stylize`.
+
+        The mask is among the results if `apply_strength` needs it.
+        """
+        swap = self.options.swap
         with self._autocast():
             if branches:
-                view = self.network.decode_all(self._encoded, alpha, self.options.swap)
-                found = view._asdict()
+                found = self.network.decode_all(self._encoded, alpha, swap)._asdict()
+            elif self.options.foreground_strength != self.options.background_strength:
+                stylized, mask = self.network.decode_with_mask(self._encoded, alpha, swap)
+                found = {"stylized": stylized, "mask": mask}
             else:
-                found = {"stylized": self.network.decode(self._encoded, alpha, self.options.swap)}
-        results = {
-            Output(name): resize(value.float(), self._full_size).to(self.content.device)
-            for name, value in found.items()
-        }
+                found = {"stylized": self.network.decode(self._encoded, alpha, swap)}
+        results = {Output(name): self._to_output_size(value) for name, value in found.items()}
         if not results[Output.STYLIZED].isfinite().all():
             raise NotFinite(
                 f"the result in {self.options.precision} is not finite; "
@@ -224,6 +291,37 @@ class EncodedContent:
             for output in results.keys() - {Output.MASK}:
                 results[output] = keep_chroma(results[output], self.content)
         return results
+
+    @torch.inference_mode()
+    def apply_strength(self, results: dict[Output, Tensor]) -> dict[Output, Tensor]:
+        """Return results of `paint` with the stylized picture at the strength of the options."""
+        options = self.options
+        foreground = options.strength * options.foreground_strength
+        background = options.strength * options.background_strength
+        if foreground == background == 1:
+            return results
+        painted = results[Output.STYLIZED]
+        if foreground == background:
+            strength = torch.full_like(painted[:, :1, :1, :1], foreground)
+        else:
+            mask = results[Output.MASK] if self._mask is None else self._mask
+            strength = strength_map(mask, foreground, background)
+        size = self._painted_size
+        stylized = apply_strength(self.content, painted, strength, size)
+        return {**results, Output.STYLIZED: stylized}
+
+    @property
+    def guide(self) -> Tensor:
+        """Return the channels that decide how a frame is stylized: RGB and a given mask."""
+        return self.content if self._mask is None else torch.cat([self.content, self._mask], dim=1)
+
+    def _to_output_size(self, value: Tensor) -> Tensor:
+        """Resize a result `(B, C, H, W)` to the results' size."""
+        value, size = value.float().to(self.content.device), self._output_size
+        larger = size[0] > value.shape[-2] and size[1] > value.shape[-1]
+        if self.options.strokes is not None and larger and value.shape[1] == 3:
+            return enlarge(value, self._small, self.content)
+        return resize(value, size)
 
     def _autocast(self) -> torch.autocast:
         dtype = PRECISIONS[self.options.precision]
@@ -270,12 +368,18 @@ def stylize(
     return encoded.stylize(alpha, branches)
 
 
-def _network_size(full_size: tuple[int, int], long: int | None) -> tuple[int, int]:
-    """The size at which the network runs: the long side at `long`, the short one large enough."""
+def painted_size(size: tuple[int, int], options: StylizeOptions) -> tuple[int, int]:
+    """Return the height and width at which a picture of this size is painted.
+
+    The long side is what the options say; the short side is 16 pixels or more.
+    """
+    long = options.size
+    if options.strokes is not None:
+        long = min(strokes_size(options.strokes), max(size))
     if long is None:
-        return full_size
-    size = long_side(full_size, long)
-    return size if min(size) >= SMALLEST_SIDE else short_side(full_size, SMALLEST_SIDE)
+        return size
+    scaled = long_side(size, long)
+    return scaled if min(scaled) >= SMALLEST_SIDE else short_side(size, SMALLEST_SIDE)
 
 
 class Renderer:
@@ -290,9 +394,13 @@ class Renderer:
         results: Iterable[Result],
         options: StylizeOptions = DEFAULTS,
         temporal: bool = False,
+        output_size: tuple[int, int] | None = None,
     ) -> None:
-        """`temporal`: calls are consecutive frames, to which the temporal filter is applied."""
-        self.network, self.options = network, options
+        """`temporal`: calls are consecutive frames, to which the temporal filter is applied.
+
+        `output_size`: height and width of the results; None: the content's.
+        """
+        self.network, self.options, self.output_size = network, options, output_size
         self._outputs: dict[Alpha, list[Output]] = {}
         for result in results:
             self._outputs.setdefault(result.alpha, []).append(result.output)
@@ -313,12 +421,14 @@ class Renderer:
         alphas that are curves. Raises as `stylize` does.
         """
         times = times or [0.0] * content.shape[0]
-        encoded = EncodedContent(self.network, content, mask, self.options)
+        encoded = EncodedContent(self.network, content, mask, self.options, self.output_size)
         for alpha, outputs in self._outputs.items():
             alphas = [alpha_at(alpha, time, length) for time in times]
             branches = any(output in BRANCHES for output in outputs)
-            found = encoded.stylize(torch.tensor(alphas), branches)
-            found = self._filtered(alpha, alphas, content, mask, found)
+            found = encoded.paint(torch.tensor(alphas), branches)
+            # The filter comes first: the photograph is not filtered.
+            found = self._filtered(alpha, alphas, encoded, found)
+            found = encoded.apply_strength(found)
             for output in outputs:
                 yield Result(alpha, output), found[output]
 
@@ -326,15 +436,14 @@ class Renderer:
         self,
         alpha: Alpha,
         alphas: Sequence[float],
-        content: Tensor,
-        mask: Tensor | None,
+        encoded: EncodedContent,
         found: dict[Output, Tensor],
     ) -> dict[Output, Tensor]:
         """Apply the temporal filter to the frames of a batch in order; resets it if alpha moves."""
         temporal_filter = self._filters[alpha]
         if not temporal_filter.strength:
             return found
-        guide = content if mask is None else torch.cat([content, mask.to(content)], dim=1)
+        guide = encoded.guide
         frames = []
         for number, value in enumerate(alphas):
             if value != self._last_alpha.get(alpha):

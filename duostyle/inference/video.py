@@ -13,6 +13,7 @@ from typing import Generic, TypeAlias, TypeVar, Unpack
 import av
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,9 +30,10 @@ from duostyle.inference.render import (
     StylizeOptions,
 )
 from duostyle.io.images import PictureError
-from duostyle.io.pixels import frames_to_tensor, tensor_to_frames
-from duostyle.io.video import Frame, VideoReader
+from duostyle.io.pixels import frames_to_tensor, long_side, tensor_to_frames
+from duostyle.io.video import Frame, VideoFormat, VideoReader
 from duostyle.io.video_writer import Encoding, FrameWriter, open_writer
+from duostyle.models import SMALLEST_SIDE
 from duostyle.progress import progress
 from duostyle.signals import StopSignal
 
@@ -62,14 +64,16 @@ def stylize_video(
     start: float = 0.0,
     duration: float | None = None,
     encoding: Encoding | None = None,
+    output_size: int | None = None,
     options: StylizeOptions = DEFAULTS,
     **keywords: Unpack[StylizeKeywords],
 ) -> VideoReport:
     """Stylize a video file into another: `.mp4`, `.mkv`, `.gif`, `frames/%05d.png` and others.
 
     `alpha`: a number in [0, 1] or an `AlphaCurve`; `mask`: see `MaskSource`; `start`, `duration`:
-    the part to stylize, in seconds; `encoding`: codec and quality; `options`, or its fields as
-    keywords: see `StylizeOptions`.
+    the part to stylize, in seconds; `encoding`: codec and quality; `output_size`: long side of the
+    written video in pixels, 16 or more (both sides are rounded to even numbers); None: the source's
+    size; `options`, or its fields as keywords: see `StylizeOptions`.
     Raises PictureError if a file cannot be read or written, ValueError for a wrong alpha or option,
     NotFinite if a result is not finite.
     """
@@ -82,6 +86,7 @@ def stylize_video(
         start=start,
         duration=duration,
         encoding=encoding,
+        output_size=output_size,
         options=replace(options, **keywords),
     )
 
@@ -95,6 +100,7 @@ def stylize_video_to_files(
     start: float = 0.0,
     duration: float | None = None,
     encoding: Encoding | None = None,
+    output_size: int | None = None,
     options: StylizeOptions = DEFAULTS,
 ) -> VideoReport:
     """Stylize a video into one or several files at once; arguments as of `stylize_video`.
@@ -102,16 +108,19 @@ def stylize_video_to_files(
     After Ctrl-C or SIGTERM the files hold what was done until then. Before the first frame is
     stylized, these signals raise Stopped, a KeyboardInterrupt, at once.
     """
+    if output_size is not None and output_size < SMALLEST_SIDE:
+        raise ValueError(f"output_size is {SMALLEST_SIDE} pixels or more, not {output_size}")
     report = VideoReport()
     began = time.perf_counter()
     try:
         with StopSignal(begun=False) as stop, ExitStack() as stack:
             reader = stack.enter_context(VideoReader(source, start, duration))
             masks = video_masks(mask, reader, report.notes) if mask else None
+            format = _output_format(reader.format, output_size)
             writers = [
                 open_writer(
                     path,
-                    reader.format,
+                    format,
                     encoding or Encoding(),
                     stack,
                     reader,
@@ -120,7 +129,7 @@ def stylize_video_to_files(
                 for result, path in outputs.items()
             ]
             report.notes += _length_notes(reader, [result.alpha for result in outputs])
-            renderer = _FrameRenderer(network, outputs, options, reader, masks)
+            renderer = _FrameRenderer(network, outputs, options, reader, format, masks)
             _run(
                 reader, renderer, writers, options.batch or network.default_batch_size, report, stop
             )
@@ -136,6 +145,15 @@ def stylize_video_to_files(
         raise PictureError(f"{source}: {error.strerror or error}") from error
     report.seconds = time.perf_counter() - began
     return report
+
+
+def _output_format(format: VideoFormat, long: int | None) -> VideoFormat:
+    """Scale a format so that its long side has `long` pixels, both sides even; None keeps it."""
+    if long is None:
+        return format
+    sides = long_side((format.height, format.width), long)
+    height, width = (max(2 * round(side / 2), 2) for side in sides)
+    return replace(format, width=width, height=height)
 
 
 def _length_notes(reader: VideoReader, alphas: Sequence[Alpha]) -> list[str]:
@@ -155,11 +173,13 @@ class _FrameRenderer:
         results: Iterable[Result],
         options: StylizeOptions,
         reader: VideoReader,
+        format: VideoFormat,
         masks: Iterator[Tensor] | None,
     ) -> None:
         self.results, self.reader, self.masks = list(results), reader, masks
         self.device = network.device
-        self.render = Renderer(network, self.results, options, temporal=True)
+        size = (format.height, format.width)
+        self.render = Renderer(network, self.results, options, temporal=True, output_size=size)
         self.busy = 0.0  # seconds
 
     def __call__(self, frames: Sequence[Frame]) -> list[list[np.ndarray]]:
@@ -243,9 +263,17 @@ def _write(
         remaining = iter(pictures)
         for item in items:
             if isinstance(item, Frame):
-                writer.write_frame(item._replace(pixels=next(remaining)))
+                writer.write_frame(painted_frame(item, next(remaining)))
             else:
                 writer.write_packet(item)
+
+
+def painted_frame(frame: Frame, pixels: np.ndarray) -> Frame:
+    """Replace a frame's pixels; its transparency is resized to theirs."""
+    alpha, (height, width) = frame.alpha, pixels.shape[:2]
+    if alpha is not None and alpha.shape != (height, width):
+        alpha = np.array(Image.fromarray(alpha).resize((width, height)))
+    return frame._replace(pixels=pixels, alpha=alpha)
 
 
 class _End:

@@ -76,6 +76,11 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
+def luma(rgb: Tensor) -> Tensor:
+    """Compute the luma `(B, 1, H, W)` of `(B, 3, H, W)` RGB in [0, 1] (ITU-R BT.601)."""
+    return torch.einsum("c,bchw->bhw", rgb.new_tensor(BT601_LUMA), rgb)[:, None]
+
+
 def keep_chroma(stylized: Tensor, content: Tensor) -> Tensor:
     """Combine the luminance of `stylized` with the chroma of `content`.
 
