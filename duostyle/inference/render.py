@@ -306,8 +306,7 @@ class EncodedContent:
         else:
             mask = results[Output.MASK] if self._mask is None else self._mask
             strength = strength_map(mask, foreground, background)
-        size = self._painted_size
-        stylized = apply_strength(self.content, painted, strength, size)
+        stylized = apply_strength(self.content, painted, strength)
         return {**results, Output.STYLIZED: stylized}
 
     @property
