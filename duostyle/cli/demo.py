@@ -15,7 +15,7 @@ from duostyle.data.bundled import ASSETS, LABELS
 from duostyle.files import atomic_writer, printable
 from duostyle.inference import AlphaCurve, Output, open_painter, stylize, stylize_video
 from duostyle.io.images import PictureError, read_picture
-from duostyle.io.pixels import resize, tensor_to_pil
+from duostyle.io.pixels import tensor_to_pil
 from duostyle.io.sheet import Cell, contact_sheet
 from duostyle.models import (
     SMALL,
@@ -31,7 +31,7 @@ from duostyle.training.settings import BUNDLED
 
 PHOTO = ASSETS / "photos" / "astronaut.jpg"
 STRIP_PHOTOS = (PHOTO, ASSETS / "photos" / "chelsea.jpg")
-HEIGHT = 384  # of a picture in the sheet of all pairs, pixels
+HEIGHT = 320  # of a picture in the sheet of all pairs, pixels
 ALPHAS = (0.0, 0.5, 1.0)
 STRIP = (0.0, 0.25, 0.5, 0.75, 1.0)
 TRAINING_STEPS = 120
@@ -92,10 +92,9 @@ def find_demo_clip() -> Path:
 def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
     """Stylize two bundled photographs with every pair; returns the sheet, a row for each pair.
 
-    They are stylized at the size of the sheet, so that the strokes are seen as they are.
+    They are stylized at their own size, and reduced for the sheet.
     """
     contents = [read_picture(photo).pixels[None] for photo in STRIP_PHOTOS]
-    contents = [resize(x, (HEIGHT, round(x.shape[-1] * HEIGHT / x.shape[-2]))) for x in contents]
     rows: list[list[Cell]] = []
     for name in checkpoints:
         network, header = load_pair(name), read_header(name)
@@ -105,7 +104,7 @@ def paint_strips(checkpoints: Sequence[str], output: Path) -> Path:
         ]
         row: list[Cell] = list(zip(captions, map(Image.open, files), strict=True))
         for content, alpha in ((contents[0], 0.0), (contents[1], 0.0), (contents[1], 1.0)):
-            stylized = stylize(network, content.clamp(0, 1), alpha)[Output.STYLIZED][0]
+            stylized = stylize(network, content, alpha)[Output.STYLIZED][0]
             row.append((f"alpha {alpha:g}", tensor_to_pil(stylized)))
         rows.append(row)
     path = output / "pairs.png"
