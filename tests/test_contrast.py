@@ -36,6 +36,7 @@ def test_finds_the_contrast_that_was_taken_away() -> None:
 def test_adjusting_contrast_changes_the_last_sigmoids_input(network: StyleNetwork) -> None:
     content, mask = torch.rand(1, 3, 32, 40), torch.rand(1, 1, 32, 40)
     shift = network.to_rgb.style.mixed(mask)[1]
+    network.train()  # without the last layer
     before = torch.logit(network(content, 0.0, mask))
     adjust_contrast(network, 1.5, -0.25)
     after = torch.logit(network(content, 0.0, mask))

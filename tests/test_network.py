@@ -343,3 +343,35 @@ def test_sizes_keep_their_budget() -> None:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             StyleNetwork(config).eval()(torch.rand(1, 3, 256, 256), 0.0)
         assert counter.get_total_flops() / 2 <= budget[name]
+
+
+def test_a_picture_is_painted_at_the_networks_scale(network: StyleNetwork) -> None:
+    assert TINY.scale == 0.75 and TINY.margin == 24
+    encoded = network.encode(torch.rand(1, 3, 64, 80))
+    assert encoded.features.shape[-2:] == ((48 + 48) // 4, (60 + 48) // 4)
+    assert encoded.mask.shape == (1, 1, 64, 80)
+    assert network.decode(encoded, 0.0).shape == (1, 3, 64, 80)
+    small = network.encode(torch.rand(1, 3, 16, 16))  # no side is reduced below 16
+    assert small.features.shape[-2:] == ((16 + 48) // 4, (16 + 48) // 4)
+
+
+def test_in_training_a_picture_is_painted_at_full_size_without_the_last_layer(
+    network: StyleNetwork,
+) -> None:
+    plain = StyleNetwork(replace(TINY, scale=1.0, radius=0)).requires_grad_(False)
+    plain.load_state_dict(network.state_dict())
+    content, mask = torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64)
+    arguments = (content, 0.3, mask, False, 8)
+    network.train()
+    assert torch.equal(network(*arguments), plain.train()(*arguments))
+    assert network(*arguments).shape == (1, 3, 48, 48)
+    logits = network.mask_logits(content)
+    assert torch.equal(logits, plain.mask_logits(content))
+    network.eval()
+    assert network(*arguments).shape == (1, 3, 48, 48)
+
+
+def test_a_scale_below_1_needs_the_last_layer() -> None:
+    with pytest.raises(ValueError, match="scale below 1 needs a radius"):
+        NetworkConfig.read({"scale": 0.75, "radius": 0})
+    assert NetworkConfig.read({}).scale == 1  # checkpoints of earlier versions
