@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from duostyle.cli import paint
 from duostyle.export.graph import GraphSignature
 from duostyle.inference import Renderer, Result, StylizeOptions
 from duostyle.inference.engine import GraphEngine, Run
@@ -76,6 +77,13 @@ def test_strength_is_checked_and_0_is_off() -> None:
     for strength in (-0.1, 1.0):
         with pytest.raises(ValueError, match=r"steady_mask must lie in \[0, 1\)"):
             StylizeOptions(steady_mask=strength)
+    parse = paint.parser().parse_args
+    assert [parse(["a.mp4", *more]).steady_mask for more in ([], ["--steady-mask", "0.5"])] == [
+        0,
+        0.5,
+    ]
+    with pytest.raises(SystemExit):
+        parse(["a.mp4", "--steady-mask", "1"])
     memory = MaskMemory(0.0)
     memory(scene(), mask(0.7))
     assert torch.equal(memory(scene(), mask(0.3)), mask(0.3))
