@@ -8,6 +8,7 @@ content, edges -> mask branch -> mask m
 m * f1 + (1 - m) * f2 -> decoder -> Kuwahara upsampling -> stylized picture
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -160,6 +161,10 @@ class StyleNetwork(
             logits = self._mask_logits(content, box, features) + self.config.mask_bias
             mask = torch.sigmoid(self.config.mask_gain * logits)
         return Encoded(features, mask.to(content), box, context, styles)
+
+    def change_mask(self, encoded: Encoded, change: Callable[[Tensor], Tensor]) -> Encoded:
+        """Replace the mask, given or learned, by what `change` makes of it, of the same shape."""
+        return encoded._replace(mask=change(encoded.mask))
 
     def decode(self, encoded: Encoded, alpha: Tensor | float, swap: bool = False) -> Tensor:
         """Stylize an encoded picture: style branches, merge by the mask, decoder.

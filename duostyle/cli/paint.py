@@ -160,6 +160,9 @@ def _add_video(add: Callable[..., object]) -> None:
     add("--steady", type=_steady, default=STEADY, metavar="S",
         help="strength of the temporal filter: weight of earlier frames where nothing moves, "
         f"0 to 0.99 (default: {STEADY})")  # fmt: skip
+    add("--steady-mask", type=_steady, default=0.0, metavar="S",
+        help="strength of the memory of the learned mask: weight of the last frame's mask, moved "
+        "along; 0.75 halves what flips, 0 to 0.99 (default: 0)")  # fmt: skip
     add("--batch", type=_count, metavar="N", help="frames per forward pass (default: automatic)")
 
 
@@ -251,6 +254,7 @@ def run(argv: Sequence[str] | None) -> int:
             keep_colors=args.keep_colors,
             size=args.size,
             steady=args.steady,
+            steady_mask=args.steady_mask,
             batch=args.batch,
         )
         report = None if inputs else _paint_camera(args, options)

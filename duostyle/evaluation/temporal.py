@@ -23,6 +23,7 @@ from duostyle.evaluation.options import (
 )
 from duostyle.evaluation.pair import EvaluatedPair
 from duostyle.evaluation.single_style import Baseline
+from duostyle.inference.mask_memory import MaskMemory
 from duostyle.inference.temporal_filter import TemporalFilter
 from duostyle.io.images import PictureError, list_pictures, natural_order, read_mask, read_picture
 from duostyle.io.pixels import frames_to_tensor, long_side, resize
@@ -64,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="strength of the temporal filter, as for duostyle paint (default: 0.9)",
     )
     parser.add_argument(
+        "--steady-mask",
+        type=float,
+        default=0.0,
+        help="strength of the mask's memory, as for duostyle paint (default: 0, not measured)",
+    )
+    parser.add_argument(
         "--others", nargs="*", default=[], metavar="CHECKPOINT", help="checkpoints to compare with"
     )
     add_baseline(parser)
@@ -77,6 +84,8 @@ def run(args: argparse.Namespace) -> Results:
         "ours": by_network(pair.network),
         "ours, filtered": by_network(pair.network, args.steady),
     }
+    if args.steady_mask:
+        methods["ours, mask kept"] = by_network(pair.network, steady_mask=args.steady_mask)
     for checkpoint in args.others:
         methods[checkpoint] = by_network(load_pair(checkpoint, pair.device))
     if args.baseline:
@@ -123,14 +132,21 @@ class ClipScore:
     ious: list[float] = field(default_factory=list)
 
 
-def by_network(network: StyleNetwork, steady: float = 0.0) -> Callable[[], StylizeFrame]:
-    """Stylize by a network at alpha 0; `steady`: strength of `TemporalFilter`, 0 = off."""
+def by_network(
+    network: StyleNetwork, steady: float = 0.0, steady_mask: float = 0.0
+) -> Callable[[], StylizeFrame]:
+    """Stylize by a network at alpha 0.
+
+    `steady`, `steady_mask`: strengths of `TemporalFilter` and `MaskMemory`, 0 = off.
+    """
 
     def begin() -> StylizeFrame:
         temporal_filter: TemporalFilter[str] = TemporalFilter(steady)
+        memory = MaskMemory(steady_mask)
 
         def stylize(frame: Tensor) -> StylizedFrame:
             encoded = network.encode(frame)
+            encoded = network.change_mask(encoded, lambda learned: memory(frame, learned))
             results = {"stylized": network.decode(encoded, 0.0), "mask": encoded.mask}
             return StylizedFrame(**temporal_filter(frame, results))
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from duostyle.inference.mask_memory import MaskMemory
 from duostyle.inference.render import DEFAULTS, Output, Painter, Renderer, Result, StylizeOptions
 from duostyle.io.decoding import Color
 from duostyle.io.images import PictureError
@@ -148,6 +149,7 @@ class LiveStylizer:
         """The controls decide on strength and swapped styles, not `options`."""
         self.network, self.options = network, options
         self._shown: tuple[Result, bool] | None = None
+        self._memory = MaskMemory(options.steady_mask)  # the learned mask ignores the controls
 
     def __call__(self, frame: np.ndarray, controls: LiveControls) -> np.ndarray:
         """Convert a frame `(H, W, 3)` uint8 RGB to the one that is shown."""
@@ -166,6 +168,7 @@ class LiveStylizer:
         self._shown = (result, swap)
         options = replace(self.options, swap=swap)
         self._render = Renderer(self.network, [result], options, temporal=True)
+        self._render.memory = self._memory
 
 
 class _RecordingSwitch:

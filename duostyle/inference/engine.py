@@ -171,6 +171,14 @@ class GraphEngine:
         check_content(content, mask)
         return GraphInputs(content, mask)
 
+    def change_mask(self, encoded: GraphInputs, change: Callable[[Tensor], Tensor]) -> GraphInputs:
+        """Do what `StyleNetwork.change_mask` does; a learned mask takes a graph of its own."""
+        content, mask = encoded
+        if mask is None:
+            run = self._run(GraphSignature(mask_only=True), (content.shape[-2], content.shape[-1]))
+            mask = torch.from_numpy(run([np.ascontiguousarray(content.float().numpy())])[0])
+        return encoded._replace(mask=change(mask))
+
     def decode(self, encoded: GraphInputs, alpha: Tensor | float, swap: bool = False) -> Tensor:
         """Return what `StyleNetwork.decode` returns, in a whole pass."""
         return self.decode_with_mask(encoded, alpha, swap)[0]

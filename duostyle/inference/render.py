@@ -5,7 +5,7 @@ Pictures, videos and cameras share it.
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, TypedDict, TypeVar, Unpack
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from duostyle.inference.enlarge import enlarge
+from duostyle.inference.mask_memory import MaskMemory, check_steady_mask
 from duostyle.inference.temporal_filter import STEADY, TemporalFilter, check_steady
 from duostyle.io.pixels import keep_chroma, long_side, resize, short_side
 from duostyle.models import (
@@ -129,7 +130,7 @@ def strokes_size(strokes: str | int) -> int:
 class StylizeOptions:
     """How content is stylized. Raises ValueError for a value that is not allowed.
 
-    Pictures ignore `steady` and `batch`; cameras ignore `batch`.
+    Pictures ignore `steady`, `steady_mask` and `batch`; cameras ignore `batch`.
     """
 
     strength: float = 1.0  # how much is painted, 0 (the photograph) to 1
@@ -145,6 +146,8 @@ class StylizeOptions:
     size: int | None = None
     precision: str = "fp32"  # fp32, bf16 or fp16
     steady: float = STEADY  # strength of the temporal filter, 0 (off) to below 1
+    # Weight of the last frame's learned mask, moved along, 0 (off) to below 1.
+    steady_mask: float = 0.0
     batch: int | None = None  # frames per forward pass; None: what is fastest
 
     def __post_init__(self) -> None:
@@ -161,6 +164,7 @@ class StylizeOptions:
         for name in ("strength", "foreground_strength", "background_strength"):
             check_strength(name, getattr(self, name))
         check_steady(self.steady)
+        check_steady_mask(self.steady_mask)
 
 
 class StylizeKeywords(TypedDict, total=False):
@@ -175,6 +179,7 @@ class StylizeKeywords(TypedDict, total=False):
     size: int | None
     precision: str
     steady: float
+    steady_mask: float
     batch: int | None
 
 
@@ -193,6 +198,8 @@ class Painter(Protocol[EncodedT]):
     def device(self) -> torch.device: ...
 
     def encode(self, content: Tensor, mask: Tensor | None = None) -> EncodedT: ...
+
+    def change_mask(self, encoded: EncodedT, change: Callable[[Tensor], Tensor]) -> EncodedT: ...
 
     def decode(self, encoded: EncodedT, alpha: Tensor | float, swap: bool = False) -> Tensor: ...
 
@@ -240,11 +247,12 @@ class EncodedContent:
         mask: Tensor | None = None,
         options: StylizeOptions = DEFAULTS,
         output_size: tuple[int, int] | None = None,
+        memory: MaskMemory | None = None,
     ) -> None:
         """Resize and encode `content`.
 
-        `output_size`: height and width of the results; None: the content's. Other arguments and
-        errors as for `stylize`.
+        `output_size`: height and width of the results; None: the content's; `memory`: of the frames
+        before, steadies a learned mask. Other arguments and errors as for `stylize`.
         """
         if content.dim() != 4 or not content.is_floating_point():
             raise ValueError(f"content must be float (B, 3, H, W), not {tuple(content.shape)}")
@@ -260,6 +268,10 @@ class EncodedContent:
             mask = resize(mask, self._painted_size).to(network.device)
         with self._autocast():
             self._encoded = network.encode(small, mask)
+            if mask is None and memory is not None and memory.strength:
+                self._encoded = network.change_mask(
+                    self._encoded, lambda learned: memory(small, learned)
+                )
 
     def stylize(self, alpha: Tensor | float = 0.0, branches: bool = False) -> dict[Output, Tensor]:
         """Stylize at one alpha; arguments, result and errors as for the function `stylize`."""
@@ -395,7 +407,7 @@ class Renderer:
         temporal: bool = False,
         output_size: tuple[int, int] | None = None,
     ) -> None:
-        """`temporal`: calls are consecutive frames, to which the temporal filter is applied.
+        """`temporal`: calls are consecutive frames: their masks and results are steadied.
 
         `output_size`: height and width of the results; None: the content's.
         """
@@ -406,6 +418,7 @@ class Renderer:
         strength = options.steady if temporal else 0.0
         self._filters = {alpha: TemporalFilter[Output](strength) for alpha in self._outputs}
         self._last_alpha: dict[Alpha, float] = {}
+        self.memory = MaskMemory(options.steady_mask if temporal else 0.0)
 
     def __call__(
         self,
@@ -420,7 +433,9 @@ class Renderer:
         alphas that are curves. Raises as `stylize` does.
         """
         times = times or [0.0] * content.shape[0]
-        encoded = EncodedContent(self.network, content, mask, self.options, self.output_size)
+        encoded = EncodedContent(
+            self.network, content, mask, self.options, self.output_size, self.memory
+        )
         for alpha, outputs in self._outputs.items():
             alphas = [alpha_at(alpha, time, length) for time in times]
             branches = any(output in BRANCHES for output in outputs)
