@@ -1,6 +1,7 @@
 """The last layer: enlarge the painted picture by a Kuwahara filter, into closed dabs of paint."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class KuwaharaUpsample(nn.Module):
 
         `h` and `w` must be greater than the radius. Computed in float32.
         """
-        with torch.autocast(picture.device.type, enabled=False):
+        with _without_autocast(picture.device.type):
             # Centered at 0: the variance is a difference of squares.
             padded = F.pad(picture.float() - 0.5, (self.radius,) * 4, mode="reflect")
             pixels = height * width
@@ -61,6 +62,12 @@ class KuwaharaUpsample(nn.Module):
         planes = [padded[:, c : c + 1] for c in range(3)]
         planes.append(padded.square().sum(dim=1, keepdim=True))
         return [F.conv2d(plane, weights) for plane in planes]
+
+
+def _without_autocast(device: str) -> AbstractContextManager[None]:
+    """Return a context without mixed precision; devices such as meta have none anyway."""
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 def _resize(x: Tensor, height: int, width: int) -> Tensor:
