@@ -176,7 +176,7 @@ class PassCost:
     width: int
     height: int
     multiply_adds: float
-    bytes_moved: float  # input, output and weights of every convolution once, 2 bytes each
+    bytes_moved: float  # input, output and weights of every layer with weights once, 2 bytes each
 
 
 @dataclass(frozen=True)
