@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from duostyle.models.layers import resize_half_pixel
+
 SECTORS = 8  # of the disk around a pixel
-OVERLAP = 0.1  # of neighboring sectors at the center, pixels of the radius
+OFFSET = 1.0  # by which a sector reaches beyond the center, pixels
 FALLOFF = 2.0  # of the Gaussian over the disk: exp(-FALLOFF) at its rim
 FLAT = 0.014  # standard deviation below which sectors count as equally even
 STRIP_PIXELS = 1_000_000  # of the enlarged picture; larger pictures are computed in strips
@@ -37,8 +39,10 @@ class KuwaharaUpsample(nn.Module):
             # Centered at 0: the variance is a difference of squares.
             padded = F.pad(picture.float() - 0.5, (self.radius,) * 4, mode="reflect")
             pixels = height * width
-            if torch.compiler.is_exporting() or torch.is_grad_enabled() or pixels <= STRIP_PIXELS:
-                return _choose([_resize(x, height, width) for x in self._moments(padded)])
+            if torch.compiler.is_exporting() or picture.requires_grad or pixels <= STRIP_PIXELS:
+                return _choose(
+                    [resize_half_pixel(x, [height, width]) for x in self._moments(padded)]
+                )
             strips, rows = [], max(STRIP_PIXELS // width, 1)
             for top in range(0, height, rows):
                 first, second, weight = _source_rows(
@@ -50,7 +54,7 @@ class KuwaharaUpsample(nn.Module):
                     torch.lerp(x[:, :, first - start], x[:, :, second - start], weight)
                     for x in self._moments(padded[:, :, start : stop + 2 * self.radius])
                 ]
-                strips.append(_choose([_resize(x, x.shape[2], width) for x in moments]))
+                strips.append(_choose([resize_half_pixel(x, [x.shape[2], width]) for x in moments]))
             return torch.cat(strips, dim=2)
 
     def _moments(self, padded: Tensor) -> list[Tensor]:
@@ -68,10 +72,6 @@ def _without_autocast(device: str) -> AbstractContextManager[None]:
     """Return a context without mixed precision; devices such as meta have none anyway."""
     known = torch.amp.is_autocast_available(device)
     return torch.autocast(device, enabled=False) if known else nullcontext()
-
-
-def _resize(x: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(x, [height, width], mode="bilinear", align_corners=False)
 
 
 def _source_rows(rows: Tensor, small: int, large: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,7 +108,7 @@ def sector_weights(radius: int) -> Tensor:
     y, x = torch.meshgrid(position, position, indexing="ij")
     distance = x.square() + y.square()
     angle = math.pi / SECTORS
-    offset = 10 * OVERLAP / radius
+    offset = OFFSET / radius
     width = (offset + math.cos(angle)) / math.sin(angle) ** 2
     sectors = []
     for number in range(SECTORS):

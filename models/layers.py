@@ -1,5 +1,6 @@
 """Building blocks of the network: convolutions and conditional instance norms."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,11 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
         padding=kernel // 2,
         padding_mode="reflect",
     )
+
+
+def resize_half_pixel(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize `(B, C, h, w)` to `size` = (H, W) bilinearly; pixel centers lie at half-integers."""
+    return F.interpolate(x, list(size), mode="bilinear", align_corners=False)
 
 
 def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:

@@ -16,6 +16,7 @@ from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.models.config import STRIDES
+from duostyle.models.layers import resize_half_pixel
 
 # Outputs of MobileNetV2's feature stages: (index, channels) at strides 4, 8, 16, and 16 or 32.
 STAGES = ((3, 24), (6, 32), (13, 96), (17, 320))
@@ -241,11 +242,6 @@ class MaskBranch(nn.Module):
         steps = [torch.sym_int((side * scale - 1) / 32 + 0.5) for side in (height, width)]
         # Symbolic integers in an exported graph.
         return cast(list[int], [32 * torch.sym_max(step, 1) + 1 for step in steps])
-
-
-def resize_half_pixel(x: Tensor, size: torch.Size) -> Tensor:
-    """Resize to the encoder's grid, whose cells have their centers half a cell from the border."""
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def resize_align_corners(x: Tensor, size: torch.Size) -> Tensor:

@@ -19,7 +19,13 @@ from duostyle.models import tiling
 from duostyle.models.config import NetworkConfig
 from duostyle.models.hub import CheckpointHubMixin
 from duostyle.models.kuwahara import KuwaharaUpsample
-from duostyle.models.layers import StyledOutput, StyledResidual, StyledUpsample, conv
+from duostyle.models.layers import (
+    StyledOutput,
+    StyledResidual,
+    StyledUpsample,
+    conv,
+    resize_half_pixel,
+)
 from duostyle.models.mask import MaskBranch
 from duostyle.models.tiling import STRIDE, CropBox, choose_tiling, pad, to_stride
 
@@ -241,7 +247,7 @@ class StyleNetwork(
         size = [
             torch.sym_max(torch.sym_int(side * scale + 0.5), SMALLEST_SIDE) for side in x.shape[-2:]
         ]
-        return F.interpolate(x, cast(list[int], size), mode="bilinear", align_corners=False)
+        return resize_half_pixel(x, cast(list[int], size))
 
     def _pad(self, content: Tensor) -> tuple[Tensor, CropBox]:
         """Pad to multiples of STRIDE; outside training also by a margin, which is cropped again.
@@ -265,8 +271,7 @@ class StyleNetwork(
             picture = F.pad(content, (0, right, 0, below), mode="reflect")
         logits = self.mask_branch(picture, box.cells().cut(features).to(content.dtype))
         # Interpolated before the sigmoid: edges stay sharp.
-        size = cast(list[int], [height + below, width + right])
-        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        logits = resize_half_pixel(logits, cast(list[int], [height + below, width + right]))
         return logits[..., :height, :width]
 
     def _stylize(self, encoded: Encoded, alpha: Tensor | float) -> Styled:
