@@ -23,7 +23,7 @@ from duostyle.models.device import (
     pick_precision,
     pick_training_precision,
 )
-from duostyle.models.layers import ConditionalNorm
+from duostyle.models.layers import ConditionalNorm, StyleBranch
 from duostyle.models.mask import pretrained_backbone
 from duostyle.models.network import (
     SMALLEST_SIDE,
@@ -47,6 +47,7 @@ __all__ = [
     "Encoded",
     "Inspection",
     "NetworkConfig",
+    "StyleBranch",
     "StyleNetwork",
     "apply_strength",
     "build_on_meta_device",

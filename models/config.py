@@ -8,7 +8,9 @@ from typing import Any, Self
 MARGIN = 24
 STRIDES = (16, 32)  # of the mask branch's coarsest features, pixels
 LIMITS = {  # smallest and largest values accepted
+    "channels": (1, 256),
     "width": (1, 128),
+    "edge_width": (1, 128),
     "branch_blocks": (0, 32),
     "styles": (2, 4096),
     "mask_size": (33, 2049),
@@ -25,11 +27,13 @@ LIMITS = {  # smallest and largest values accepted
 class NetworkConfig:
     """Sizes of a network: everything needed to build it."""
 
-    width: int = 12  # channels at full resolution; twice at half, four times at quarter
-    branch_blocks: int = 5  # residual blocks of each style branch
+    channels: int = 32  # of the first convolution and of both style branches
+    branch_blocks: int = 6  # residual blocks of each style branch
+    width: int = 4  # channels of the decoder at full resolution; twice at half
     styles: int = 2  # norm parameters: 2 in a pair, one for each painting in a foundation
     mask_size: int = 513  # square root of the mask branch's input area, pixels
     mask_stride: int = 32  # of its coarsest features, 16 or 32 of its input's pixels
+    edge_width: int = 12  # channels of its edges at full resolution; four times at quarter
     # The mask is sigmoid(gain * (logit + bias)): nearly binary, as DeepLab's, and slightly larger
     # rather than smaller than a person.
     mask_gain: float = 3.0
@@ -70,6 +74,6 @@ def _number(name: str, kind: type, value: Any) -> int | float:
 
 SCALE, RADIUS = 0.75, 4  # of the last layer of both sizes
 SIZES = {
-    "small": NetworkConfig(width=8, mask_size=465, mask_stride=16, scale=SCALE, radius=RADIUS),
+    "small": NetworkConfig(edge_width=8, mask_size=465, mask_stride=16, scale=SCALE, radius=RADIUS),
     "base": NetworkConfig(mask_stride=16, scale=SCALE, radius=RADIUS),
 }

@@ -1,7 +1,7 @@
 """Building blocks of the network: convolutions and conditional instance norms."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -186,6 +186,21 @@ class StyledResidual(nn.Module):
         return apply(lambda x, y: x + self.style2(y, weight, styles, m2), x, y)[0]
 
 
+class StyledDownsample(nn.Module):
+    """A 3x3 convolution of stride 2; then conditional instance norm and ReLU."""
+
+    def __init__(self, channels: int, styles: int = 2) -> None:
+        super().__init__()
+        self.conv = conv(channels, channels, 3, 2)
+        self.style = ConditionalNorm(channels, styles)
+
+    def finish(
+        self, x: Tensor, weight: Tensor, styles: Tensor | None, moments: Moments | None
+    ) -> Tensor:
+        """Norm and activation of the convolution's output; arguments as for `ConditionalNorm`."""
+        return F.relu(self.style(x, weight, styles, moments))
+
+
 class StyledUpsample(nn.Module):
     """Nearest 2x upsampling and 3x3 convolution; then conditional instance norm and ReLU."""
 
@@ -215,5 +230,67 @@ class StyledOutput(nn.Module):
     def finish(
         self, x: Tensor, weight: Tensor, styles: Tensor | None, moments: Moments | None
     ) -> Tensor:
-        """Norm and activation of the convolution's output; arguments as for `ConditionalNorm`."""
-        return torch.sigmoid(self.style(x.float(), weight, styles, moments))
+        """Norm of the convolution's output, float32; arguments as for `ConditionalNorm`."""
+        return self.style(x.float(), weight, styles, moments)
+
+
+class StyleBranch(nn.Module):
+    """A style branch: the image-transformation network of Dumoulin et al. 2017 after its first
+    convolution. Conditional instance norm follows every convolution.
+
+    `channels`: of the first convolution and the residual blocks; `width`: of the decoder at full
+    resolution, twice at half.
+    """
+
+    def __init__(self, channels: int, blocks: int, width: int, styles: int = 2) -> None:
+        super().__init__()
+        c, w = channels, width
+        self.style = ConditionalNorm(c, styles)
+        self.downs = nn.ModuleList(StyledDownsample(c, styles) for _ in range(2))
+        self.blocks = nn.ModuleList(StyledResidual(c, styles) for _ in range(blocks))
+        self.ups = nn.ModuleList(
+            [StyledUpsample(c, 2 * w, styles), StyledUpsample(2 * w, w, styles)]
+        )
+        self.to_rgb = StyledOutput(w, styles)
+
+    def transform(
+        self,
+        x: Tensor,
+        stem: Callable[[Tensor], Tensor],
+        weight: Tensor,
+        styles: Tensor | None = None,
+        apply: Apply = WHOLE,
+    ) -> Tensor:
+        """Return features `(B, channels, H/4, W/4)` after the residual blocks.
+
+        `stem`: maps `x`, `(B, ..., H, W)`, to the first convolution's output; `weight`, `styles`,
+        `apply`: as for `StyledResidual`. Every step ends before a norm, which takes the moments of
+        the step's result if that was computed in strips.
+        """
+        down1, down2 = cast(list[StyledDownsample], self.downs)
+        m0 = apply.moments(stem, x)
+        x, m1 = apply(lambda x: down1.conv(F.relu(self.style(stem(x), weight, styles, m0))), x)
+        x, m2 = apply(lambda x: down2.conv(down1.finish(x, weight, styles, m1)), x)
+        x, _ = apply(lambda x: down2.finish(x, weight, styles, m2), x)
+        for block in self.blocks:
+            x = block(x, weight, styles, apply)
+        return x
+
+    def decode(
+        self, x: Tensor, weight: Tensor, styles: Tensor | None = None, apply: Apply = WHOLE
+    ) -> Tensor:
+        """Return the picture before the sigmoid, `(B, 3, H, W)`; arguments as for `transform`."""
+        up1, up2 = cast(list[StyledUpsample], self.ups)
+        rgb = self.to_rgb
+
+        def to_full(x: Tensor) -> Tensor:
+            return up2.conv(up1.finish(x, weight, styles, m1))
+
+        def to_logits(x: Tensor) -> Tensor:
+            # Features at full resolution are too large to keep: they are computed again.
+            return rgb.conv(up2.finish(to_full(x), weight, styles, m2))
+
+        x, m1 = apply(up1.conv, x)
+        m2 = apply.moments(to_full, x)
+        x, m3 = apply(to_logits, x)
+        return apply(lambda x: rgb.finish(x, weight, styles, m3), x)[0]

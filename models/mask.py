@@ -16,7 +16,7 @@ from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.models.config import STRIDES
-from duostyle.models.layers import resize_half_pixel
+from duostyle.models.layers import conv, resize_half_pixel
 
 # Outputs of MobileNetV2's feature stages: (index, channels) at strides 4, 8, 16, and 16 or 32.
 STAGES = ((3, 24), (6, 32), (13, 96), (17, 320))
@@ -174,14 +174,23 @@ class MaskBranch(nn.Module):
     """Predict the foreground from a picture of reduced size: backbone, head, feature pyramid.
 
     `size`: side, in pixels, of the square with the resized picture's area. DeepLab was trained at
-    513 (at 385 its masks agree with those at 513 to an IoU of 0.78 only). `edge_channels`: channels
-    of the encoder's features, which sharpen the edges. `stride`: of the coarsest features, 32, or
-    16 for finer masks at twice the cost of the last stages.
+    513 (at 385 its masks agree with those at 513 to an IoU of 0.78 only). `edge_width`: channels at
+    full resolution of the features that sharpen the edges. `stride`: of the coarsest features, 32,
+    or 16 for finer masks at twice the cost of the last stages.
     """
 
-    def __init__(self, size: int, edge_channels: int, stride: int = 32) -> None:
+    def __init__(self, size: int, edge_width: int, stride: int = 32) -> None:
         super().__init__()
         self.size = size
+        w = edge_width
+        self.edges = nn.Sequential(
+            conv(3, w, 9),
+            nn.ReLU(),
+            conv(w, 2 * w, 3, 2),
+            nn.ReLU(),
+            conv(2 * w, 4 * w, 3, 2),
+            nn.ReLU(),
+        )
         self.backbone = backbone(stride)
         channels = [c for _, c in STAGES]
         self.head = DeepLabHead(channels[3])
@@ -189,7 +198,7 @@ class MaskBranch(nn.Module):
         self.up8 = Lateral(96, channels[1], 64)
         self.up4 = Lateral(64, channels[0], 32)
         self.coarse = nn.Conv2d(32, 1, 1)
-        self.edge = nn.Conv2d(edge_channels, 16, 1)
+        self.edge = nn.Conv2d(4 * w, 16, 1)
         self.refine = nn.Sequential(
             nn.Conv2d(32 + 16 + 1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 3, padding=1)
         )
@@ -201,7 +210,8 @@ class MaskBranch(nn.Module):
     def forward(self, picture: Tensor, edges: Tensor) -> Tensor:
         """Return the foreground's logits.
 
-        `picture`: `(B, 3, H, W)` in [0, 1]; `edges`: `(B, edge_channels, H/4, W/4)`.
+        `picture`: `(B, 3, H, W)` in [0, 1]; `edges`: what `self.edges` returns for its place in the
+        padded picture, `(B, 4 * edge_width, H/4, W/4)`.
         Returns `(B, 1, H/4, W/4)`, float32.
         """
         x, foreground = self.semantics(self.pyramid(picture))

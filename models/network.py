@@ -1,11 +1,11 @@
 """The network: two styles in one pass.
 
-content -> reduce -> encoder -> features                      encode: does not depend on alpha
-content, edges -> mask branch -> mask m
+content -> mask branch -> mask m                              encode: does not depend on alpha
+content -> reduce -> first convolution -> features
                                         - - - - - - - - - - - - - - - - - - - - - - - - - - -
-       features -> style branch 1 -> f1                       decode: depends on alpha
-       features -> style branch 2 -> f2
-m * f1 + (1 - m) * f2 -> decoder -> Kuwahara upsampling -> stylized picture
+       features -> style branch 1 -> I1                       decode: depends on alpha
+       features -> style branch 2 -> I2
+m * I1 + (1 - m) * I2 -> Kuwahara upsampling -> stylized picture
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from duostyle.models.config import NetworkConfig
 from duostyle.models.hub import CheckpointHubMixin
 from duostyle.models.kuwahara import KuwaharaUpsample
 from duostyle.models.layers import (
+    StyleBranch,
     StyledOutput,
-    StyledResidual,
     StyledUpsample,
     conv,
     resize_half_pixel,
 )
 from duostyle.models.mask import MaskBranch
-from duostyle.models.tiling import STRIDE, CropBox, choose_tiling, pad, to_stride
+from duostyle.models.tiling import STRIDE, Apply, CropBox, choose_tiling, pad, to_stride
 
 SMALLEST_SIDE = 16  # pixels
 
@@ -85,19 +85,19 @@ def _describe(x: Tensor) -> str:
 class Encoded(NamedTuple):
     """What does not depend on alpha: one for all alphas, swaps and branch images of a picture."""
 
-    features: Tensor  # (B, 4 * width, h, w), of the reduced and padded picture
+    features: Tensor  # (B, channels, h, w), first convolution of the reduced and padded picture
     mask: Tensor  # (B, 1, H, W) in [0, 1], given or learned, 1 = foreground
     content: CropBox  # where the reduced content lies in the padded picture
     context: int  # pixels on each side of the content that are not returned
     styles: Tensor | None = None  # (B, 2), indices of the two styles; None for 0 and 1
+    tiled: bool = False  # `features` is the picture itself: too large for a convolution as a whole
 
 
 class Styled(NamedTuple):
-    """The encoder's features after both style branches."""
+    """What both style branches make of the reduced picture, before the sigmoid."""
 
-    first: Tensor  # (B, 4 * width, h, w), style branch 1
-    second: Tensor  # (B, 4 * width, h, w), style branch 2
-    share: Tensor  # (B, 1, 1, 1), of the other style in each region's mixture
+    first: Tensor  # (B, 3, h, w), style branch 1
+    second: Tensor  # (B, 3, h, w), style branch 2
 
 
 class StyleNetwork(
@@ -114,33 +114,20 @@ class StyleNetwork(
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        w, styles = config.width, config.styles
+        c, w, styles = config.channels, config.width, config.styles
         self.config = config
         self.header: dict[str, Any] = {}  # of the checkpoint that it was loaded from
-        # Channels at full, half and quarter resolution: w, 2 * w and 4 * w.
-        self.encoder = nn.Sequential(
-            conv(3, w, 9),
-            nn.ReLU(),
-            conv(w, 2 * w, 3, 2),
-            nn.ReLU(),
-            conv(2 * w, 4 * w, 3, 2),
-            nn.ReLU(),
-        )
+        self.mask_branch = MaskBranch(config.mask_size, config.edge_width, config.mask_stride)
+        self.stem = conv(3, c, 9)
         self.branch1, self.branch2 = (
-            nn.ModuleList(StyledResidual(4 * w, styles) for _ in range(config.branch_blocks))
-            for _ in range(2)
+            StyleBranch(c, config.branch_blocks, w, styles) for _ in range(2)
         )
-        self.mask_branch = MaskBranch(config.mask_size, 4 * w, config.mask_stride)
-        self.ups = nn.ModuleList(
-            [StyledUpsample(4 * w, 2 * w, styles), StyledUpsample(2 * w, w, styles)]
-        )
-        self.to_rgb = StyledOutput(w, styles)
         self.enlarge = KuwaharaUpsample(config.radius) if config.radius else None
 
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return self.to_rgb.conv.weight.device
+        return self.stem.weight.device
 
     def encode(
         self,
@@ -149,7 +136,7 @@ class StyleNetwork(
         context: int = 0,
         styles: Tensor | None = None,
     ) -> Encoded:
-        """Compute everything that does not depend on alpha: encoder and mask branch.
+        """Compute everything that does not depend on alpha: mask branch and first convolution.
 
         `content`: `(B, 3, H, W)`, RGB in [0, 1], `H, W >= 16`; `mask`: `(B, 1, H, W)` in [0, 1],
         1 = foreground, instead of the learned one; `context`: pixels on each side of `content`, a
@@ -160,20 +147,19 @@ class StyleNetwork(
         check_content(content, mask)
         padded, box = self._pad(self._reduce(content))
         CropBox(*content.shape[-2:]).shrink(context)  # raises ValueError if nothing is left
-        height, width = (side // STRIDE for side in padded.shape[-2:])
-        apply = choose_tiling(self, height, width, tiling.WHOLE_PIXELS)
-        features, _ = apply(self.encoder, padded)
         if mask is None:
-            logits = self._mask_logits(content, box, features) + self.config.mask_bias
+            logits = self._mask_logits(content, box, padded) + self.config.mask_bias
             mask = torch.sigmoid(self.config.mask_gain * logits)
-        return Encoded(features, mask.to(content), box, context, styles)
+        tiled = self._tiling(padded, tiling.BRANCH_PIXELS) is not tiling.WHOLE
+        features = padded if tiled else self.stem(padded)
+        return Encoded(features, mask.to(content), box, context, styles, tiled)
 
     def change_mask(self, encoded: Encoded, change: Callable[[Tensor], Tensor]) -> Encoded:
         """Replace the mask, given or learned, by what `change` makes of it, of the same shape."""
         return encoded._replace(mask=change(encoded.mask))
 
     def decode(self, encoded: Encoded, alpha: Tensor | float, swap: bool = False) -> Tensor:
-        """Stylize an encoded picture: style branches, merge by the mask, decoder.
+        """Stylize an encoded picture: style branches, merge by the mask, last layer.
 
         `alpha`: a number or `(B,)` in [0, 1]; `swap`: exchange the two styles.
         Returns `(B, 3, H, W)` in [0, 1], without the context. Raises ValueError for a wrong alpha.
@@ -225,12 +211,10 @@ class StyleNetwork(
         return self.decode_all(self.encode(content, mask), alpha, swap)
 
     def mask_logits(self, content: Tensor) -> Tensor:
-        """Return the mask branch's foreground logits `(B, 1, H, W)`; the encoder is not trained."""
+        """Return the mask branch's foreground logits `(B, 1, H, W)`."""
         check_content(content)
         padded, box = self._pad(self._reduce(content))
-        with torch.no_grad():
-            features = self.encoder(padded)
-        return self._mask_logits(content, box, features)
+        return self._mask_logits(content, box, padded)
 
     def _scale(self) -> float:
         return 1.0 if self.training else self.config.scale
@@ -256,12 +240,17 @@ class StyleNetwork(
         """
         return pad(content, 0 if self.training else self.config.margin)
 
-    def _mask_logits(self, content: Tensor, box: CropBox, features: Tensor) -> Tensor:
-        """Run the mask branch on the content, with edges from the encoder's features.
+    def _tiling(self, padded: Tensor, limit: int) -> Apply:
+        """Choose how layers are applied to a padded picture; `limit`: as for `choose_tiling`."""
+        return choose_tiling(self, *(side // STRIDE for side in padded.shape[-2:]), limit)
+
+    def _mask_logits(self, content: Tensor, box: CropBox, padded: Tensor) -> Tensor:
+        """Run the mask branch on the content, with edges from the reduced and padded content.
 
         `box`: the reduced content; its cells may reach over its right and lower border, and the
         content is padded to the same area.
         """
+        edges, _ = self._tiling(padded, tiling.WHOLE_PIXELS)(self.mask_branch.edges, padded)
         scale, (height, width) = self._scale(), content.shape[-2:]
         right, below = (
             torch.sym_int(to_stride(side) / scale + 0.5) for side in (box.width, box.height)
@@ -269,90 +258,54 @@ class StyleNetwork(
         picture = content
         if torch.compiler.is_exporting() or right or below:
             picture = F.pad(content, (0, right, 0, below), mode="reflect")
-        logits = self.mask_branch(picture, box.cells().cut(features).to(content.dtype))
+        logits = self.mask_branch(picture, box.cells().cut(edges).to(content.dtype))
         # Interpolated before the sigmoid: edges stay sharp.
         logits = resize_half_pixel(logits, cast(list[int], [height + below, width + right]))
         return logits[..., :height, :width]
 
     def _stylize(self, encoded: Encoded, alpha: Tensor | float) -> Styled:
-        """Run both style branches on the encoder's features."""
-        batch, _, height, width = encoded.features.shape
+        """Run both style branches on the picture, and crop what they make to the content."""
+        x, batch = encoded.features, len(encoded.features)
         check_alpha(alpha, batch)
-        alpha = torch.as_tensor(alpha, dtype=torch.float32, device=encoded.features.device)
+        alpha = torch.as_tensor(alpha, dtype=torch.float32, device=x.device)
         share = other_style_weight(alpha.expand(batch)).view(batch, 1, 1, 1)
-        apply = choose_tiling(self, height, width, tiling.WHOLE_PIXELS)
-        first = second = encoded.features
-        for block in self.branch1:
-            first = block(first, 1 - share, encoded.styles, apply)
-        for block in self.branch2:
-            second = block(second, share, encoded.styles, apply)
-        return Styled(first, second, share)
+        apply: Apply = tiling.WHOLE
+        stem: nn.Module = nn.Identity()
+        if encoded.tiled:
+            apply, stem = self._tiling(x, tiling.BRANCH_PIXELS), self.stem
+        own = encoded.content
+        if self._last_layer() is None:
+            own = own.shrink(encoded.context)
+        height, width = (side // STRIDE for side in x.shape[-2:])
+        cells, inner = own.decoder_region(height, width)
+        decode = choose_tiling(self, cells.height, cells.width, tiling.DECODED_PIXELS)
+        pictures = []
+        for branch, weight in ((self.branch1, 1 - share), (self.branch2, share)):
+            features = cells.cut(branch.transform(x, stem, weight, encoded.styles, apply))
+            pictures.append(inner.cut(branch.decode(features, weight, encoded.styles, decode)))
+        return Styled(*pictures)
+
+    def _last_layer(self) -> nn.Module | None:
+        """Return the layer that enlarges the merged picture; none in training."""
+        return None if self.training else self.enlarge
 
     def _render(self, encoded: Encoded, styled: Styled, mask: Tensor, swap: bool) -> Tensor:
-        """Merge both branches by a mask, and decode every pixel in its style.
+        """Merge both branches' pictures by a mask, and enlarge the result.
 
         `mask`: `(B, 1, H, W)` of the content's size, 1 = foreground.
         Returns `(B, 3, ...)` in [0, 1]: the content without its context.
         """
-        cells_high, cells_wide = styled.first.shape[-2:]
-        height, width = mask.shape[-2:]
-        own, context = encoded.content, encoded.context
-        enlarge = None if self.training else self.enlarge
+        size, context, enlarge = CropBox(*mask.shape[-2:]), encoded.context, self._last_layer()
+        weight1 = self._reduce(mask)
         if enlarge is None:
-            own, context = own.shrink(context), 0
-        padded = encoded.content.pad_to(
-            self._reduce(mask), STRIDE * cells_high, STRIDE * cells_wide
-        )
-        weight1 = 1 - padded if swap else padded
-        cells, inner = own.decoder_region(cells_high, cells_wide)
-        region = Styled(cells.cut(styled.first), cells.cut(styled.second), styled.share)
-        picture = inner.cut(self._decode(region, cells.pixels().cut(weight1), encoded.styles))
-        if enlarge is not None:
-            picture = enlarge(picture, height, width)
-        return CropBox(height, width).shrink(context).cut(picture) if context else picture
-
-    def _decode(self, styled: Styled, mask: Tensor, styles: Tensor | None) -> Tensor:
-        """Merge both branches by a mask and run the decoder.
-
-        `mask`: `(B, 1, 4h, 4w)`, 1 = style 1. Returns `(B, 3, 4h, 4w)` in [0, 1]. Every step ends
-        before a norm, which takes the moments of the step's result if that was computed in strips.
-        """
-        up1, up2 = cast(list[StyledUpsample], self.ups)
-        rgb = self.to_rgb
-
-        # `m`: the rows of the mask that belong to `x`.
-        def style_weight(m: Tensor, side: int = 1) -> Tensor:
-            """Return style 1's weight in cells of `side` x `side` pixels."""
-            return style1_weight(F.avg_pool2d(m, side) if side > 1 else m, styled.share)
-
-        def to_half(f1: Tensor, f2: Tensor, m: Tensor) -> Tensor:
-            return up1.conv(merge(f1, f2, m))
-
-        def to_full(x: Tensor, m: Tensor) -> Tensor:
-            return up2.conv(up1.finish(x, style_weight(m, 2), styles, moments1))
-
-        def to_logits(x: Tensor, m: Tensor) -> Tensor:
-            # Features at full resolution are too large to keep: they are computed again.
-            return rgb.conv(up2.finish(to_full(x, m), style_weight(m), styles, moments2))
-
-        def to_picture(x: Tensor, m: Tensor) -> Tensor:
-            return rgb.finish(x, style_weight(m), styles, moments3)
-
-        height, width = styled.first.shape[-2:]
-        apply = choose_tiling(self, height, width, tiling.DECODED_PIXELS)
-        half, moments1 = apply(to_half, styled.first, styled.second, mask)
-        moments2 = apply.moments(to_full, half, mask)
-        logits, moments3 = apply(to_logits, half, mask)
-        del half  # its memory is needed for the picture
-        return apply(to_picture, logits, mask)[0]
+            weight1 = size.shrink(context).cut(weight1)
+        picture = merge(styled.first, styled.second, 1 - weight1 if swap else weight1)
+        if enlarge is None:
+            return picture
+        picture = enlarge(picture, size.height, size.width)
+        return size.shrink(context).cut(picture) if context else picture
 
 
 def merge(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
-    """Merge features `(B, C, h, w)` by a mask `(B, 1, 4h, 4w)`: `m * f1 + (1 - m) * f2`."""
-    first, second = (x.float() if x.dtype == torch.half else x for x in (first, second))
-    return torch.lerp(second, first, F.avg_pool2d(mask, STRIDE).to(first.dtype))
-
-
-def style1_weight(mask: Tensor, share: Tensor) -> Tensor:
-    """Return style 1's weight: `1 - share` in the foreground, `share` in the background."""
-    return torch.lerp(share, 1 - share, mask)
+    """Merge two pictures before the sigmoid by a mask `(B, 1, H, W)`, and apply the sigmoid."""
+    return torch.sigmoid(torch.lerp(second, first, mask.to(second.dtype)))

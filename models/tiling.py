@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDE = 4  # of the features, pixels
-HALO = 2  # feature cells on each side of a cell that the encoder, a block and the decoder read
+HALO = 2  # feature cells on each side of a cell that a step of a branch or the decoder reads
 MAX_REFLECTED = 12  # pixels in one reflection: a side of 16 allows 15, 3 of them fill the stride
 STRIP_PIXELS = 1_000_000  # of the picture, in one strip
+BRANCH_PIXELS = 1_500_000  # larger pictures pass the style branches in strips
 DECODED_PIXELS = 4_000_000  # larger pictures are decoded in strips
 WHOLE_PIXELS = 12_500_000  # larger pictures: no layer runs whole, features are kept in float16
 Moments = tuple[Tensor, Tensor]  # mean and variance, (B, C, 1, 1) each, float32

@@ -18,7 +18,9 @@ from duostyle.models import NetworkConfig, StyleNetwork, save_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-TINY = NetworkConfig(width=4, branch_blocks=1, mask_size=97, scale=0.75, radius=2)
+TINY = NetworkConfig(
+    channels=8, branch_blocks=1, width=2, mask_size=97, edge_width=2, scale=0.75, radius=2
+)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def test_round_trip(network: StyleNetwork, checkpoint: Path) -> None:
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value.half().float())
     header = read_header(checkpoint)
-    assert header["format_version"] == 7
+    assert header["format_version"] == 8
     assert header["network"]["width"] == TINY.width
     assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
 
@@ -86,21 +86,21 @@ def test_newer_format_and_missing_weight(checkpoint: Path) -> None:
     state, header = load_file(checkpoint), read_header(checkpoint)
     newer = {"duostyle": json.dumps({**header, "format_version": 99})}
     save_file(state, checkpoint, metadata=newer)
-    with pytest.raises(CheckpointError, match="format 99, this version reads 7; update Duostyle"):
+    with pytest.raises(CheckpointError, match="format 99, this version reads 8; update Duostyle"):
         load_checkpoint(checkpoint)
     older = {"duostyle": json.dumps({**header, "format_version": 1})}
     save_file(state, checkpoint, metadata=older)
-    with pytest.raises(CheckpointError, match="format 1, this version reads 7; train it again"):
+    with pytest.raises(CheckpointError, match="format 1, this version reads 8; train it again"):
         load_checkpoint(checkpoint)
-    state.pop("to_rgb.conv.weight")
+    state.pop("branch1.to_rgb.conv.weight")
     save_file(state, checkpoint, metadata={"duostyle": json.dumps(header)})
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(checkpoint)
 
 
 def test_infinite_weights_are_not_saved(network: StyleNetwork, tmp_path: Path) -> None:
-    network.to_rgb.conv.bias.data[0] = 1e6  # beyond float16
-    with pytest.raises(ValueError, match=r"to_rgb\.conv\.bias is not finite in float16"):
+    network.branch1.to_rgb.conv.bias.data[0] = 1e6  # beyond float16
+    with pytest.raises(ValueError, match=r"branch1\.to_rgb\.conv\.bias is not finite in float16"):
         save_checkpoint(tmp_path / "x.safetensors", network, {})
     assert not list(tmp_path.iterdir())
 

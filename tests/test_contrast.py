@@ -35,7 +35,8 @@ def test_finds_the_contrast_that_was_taken_away() -> None:
 
 def test_adjusting_contrast_changes_the_last_sigmoids_input(network: StyleNetwork) -> None:
     content, mask = torch.rand(1, 3, 32, 40), torch.rand(1, 1, 32, 40)
-    shift = network.to_rgb.style.mixed(mask)[1]
+    shifts = [b.to_rgb.style.shift for b in (network.branch1, network.branch2)]
+    shift = mask * shifts[0][0] + (1 - mask) * shifts[1][1]
     network.train()  # without the last layer
     before = torch.logit(network(content, 0.0, mask))
     adjust_contrast(network, 1.5, -0.25)
@@ -60,9 +61,9 @@ def test_command_line_changes_a_pair_once_and_names_what_is_wrong(checkpoint: Pa
     paintings = [str(ROOT / "assets" / "styles" / n) for n in ("straw_hat.jpg", "cypresses.jpg")]
     photos = ["--photos", str(ROOT / "assets" / "photos"), "--count", "2"]
     assert main([str(checkpoint), *photos, "--styles", *reversed(paintings)]) == 2
-    before = load_pair(checkpoint).to_rgb.style.scale
+    before = load_pair(checkpoint).branch1.to_rgb.style.scale
     assert main([str(checkpoint), *photos, "--styles", *paintings]) == 0
-    header, after = read_header(checkpoint), load_pair(checkpoint).to_rgb.style.scale
+    header, after = read_header(checkpoint), load_pair(checkpoint).branch1.to_rgb.style.scale
     assert torch.allclose(after, header["contrast"]["factor"] * before, atol=2e-3)
     assert main([str(checkpoint), *photos, "--styles", *paintings]) == 2
     lines = capsys.readouterr().err.splitlines()

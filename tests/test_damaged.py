@@ -76,9 +76,9 @@ def test_styles_that_are_no_list(styles: object, checkpoint: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_not_loaded(value: float, checkpoint: Path) -> None:
     header, state = read_header(checkpoint), load_file(checkpoint)
-    state["to_rgb.conv.bias"][1] = value
+    state["branch1.to_rgb.conv.bias"][1] = value
     save_file(state, checkpoint, metadata={"duostyle": json.dumps(header)})
-    with pytest.raises(CheckpointError, match=r"to_rgb\.conv\.bias is not finite"):
+    with pytest.raises(CheckpointError, match=r"branch1\.to_rgb\.conv\.bias is not finite"):
         load_checkpoint(checkpoint)
 
 
@@ -187,15 +187,15 @@ def test_states_with_missing_or_made_up_parts_are_named(run: Path, change) -> No
 
 def test_states_with_damaged_tensors_are_named(run: Path) -> None:
     whole = (run / STATE_FILE).read_bytes()
-    average = "average.to_rgb.conv.bias"
-    moment = "optimizer.exp_avg.to_rgb.conv.bias"
+    average = "average.branch1.to_rgb.conv.bias"
+    moment = "optimizer.exp_avg.branch1.to_rgb.conv.bias"
     damages = (
         {average: None},
         {average: torch.zeros(9)},
         {average: torch.full((3,), torch.nan)},
         {moment: None},
         {moment: torch.zeros(9)},
-        {"network.to_rgb.conv.bias": None},
+        {"network.branch1.to_rgb.conv.bias": None},
     )
     for damage in damages:
         (run / STATE_FILE).write_bytes(whole)

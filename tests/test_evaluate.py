@@ -341,8 +341,9 @@ def test_alpha_command(
     for alpha in (0.0, 1.0):
         training = header["training"] | {"alpha_low": alpha, "alpha_high": alpha}
         files.append(tmp_path / f"{alpha}.safetensors")
-        for p in network.to_rgb.parameters():  # the second one paints everything gray
-            p *= 1 - alpha
+        for branch in (network.branch1, network.branch2):  # the second one paints everything gray
+            for p in branch.to_rgb.parameters():
+                p *= 1 - alpha
         save_checkpoint(files[-1], network, header | {"training": training})
     argv = ["alpha", "--checkpoint", checkpoint, "--fixed", *files, "--photos", photo_folder[0]]
     argv += ["--labels", photo_folder[1], "--vgg-weights", random_vgg, "--count", 2, "--size", 48]

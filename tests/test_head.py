@@ -43,7 +43,7 @@ def test_only_chosen_classes_are_foreground(plain_head: DeepLabHead) -> None:
 
 def test_mask_starts_as_the_heads() -> None:
     torch.manual_seed(0)
-    branch = MaskBranch(97, edge_channels=8).eval()
+    branch = MaskBranch(97, edge_width=2).eval()
     picture, edges = torch.rand(1, 3, 96, 96), torch.rand(1, 8, 24, 24)
     with torch.no_grad():
         _, foreground = branch.head(branch.pyramid(picture)[3])

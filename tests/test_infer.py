@@ -341,7 +341,7 @@ def test_several_checkpoints_paint_under_their_names(
 ) -> None:
     other = tmp_path / "runs" / "b-c" / "model.safetensors"  # as `duostyle train` names it
     other.parent.mkdir(parents=True)
-    network.to_rgb.style.shift += 0.3
+    network.branch1.to_rgb.style.shift += 0.3
     save_checkpoint(other, network, read_header(checkpoint))
     out, names = tmp_path / "out", f"{checkpoint},{other},{checkpoint}"
     argv = [str(astronaut), "-o", str(out), "--size", "64", "--checkpoint"]
@@ -397,13 +397,13 @@ def test_strength_and_strokes_of_the_command(paint, network, astronaut, tmp_path
 
 def test_several_alphas_encode_a_picture_once(network: StyleNetwork) -> None:
     content, calls = torch.rand(1, 3, 40, 56), []
-    network.encoder.register_forward_hook(lambda *_: calls.append("encoder"))
+    network.stem.register_forward_hook(lambda *_: calls.append("stem"))
     network.mask_branch.register_forward_hook(lambda *_: calls.append("mask"))
     alphas = (0.0, 0.3, 1.0)
     picture = encode(network, content, size=32)
     found = [picture.stylize(alpha)["stylized"] for alpha in alphas]
     rendered = dict(Renderer(network, map(Result, alphas), StylizeOptions(size=32))(content))
-    assert calls == ["encoder", "mask"] * 2
+    assert calls == ["mask", "stem"] * 2
     for alpha, stylized in zip(alphas, found, strict=True):
         wanted = stylize(network, content, alpha, size=32)["stylized"]
         assert torch.equal(stylized, wanted) and torch.equal(rendered[Result(alpha)], wanted)

@@ -72,7 +72,7 @@ def test_norm_parameters_of_a_foundation_are_moved_by_adam_at_their_own_rate() -
     muon, adam = build_optimizers(network, config)
     norms = norm_parameters(network)
     kernels = {p for group in muon.param_groups for p in group["params"]}
-    assert not kernels & norms and network.branch1[0].conv1.weight in kernels
+    assert not kernels & norms and network.branch1.blocks[0].conv1.weight in kernels
     rates = {p: g["lr"] for g in adam.param_groups for p in g["params"]}
     assert {rates[p] for p in norms} == {0.4}
     assert {rate for p, rate in rates.items() if p not in norms} == {0.1}
@@ -100,7 +100,7 @@ def test_learning_rate_warms_up_and_falls_and_continues_anywhere() -> None:
 
 def test_weight_average_by_hand() -> None:
     network = StyleNetwork(TINY)
-    weight = network.to_rgb.conv.weight
+    weight = network.branch1.to_rgb.conv.weight
     average = averaged_model(network, 0.25)
     expected = weight.detach().clone()
     for step in (1, 2, 3):
@@ -109,6 +109,6 @@ def test_weight_average_by_hand() -> None:
         average.update_parameters(network)
         decay = min(0.25, (1 + step) / (10 + step))  # 2/11, 3/12, 0.25
         expected = decay * expected + (1 - decay) * weight.detach()
-    found = average.module.to_rgb.conv.weight
+    found = average.module.branch1.to_rgb.conv.weight
     torch.testing.assert_close(found, expected)
     assert not found.requires_grad

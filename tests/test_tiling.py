@@ -68,13 +68,14 @@ def test_a_picture_in_strips_is_the_whole_one(monkeypatch, size: tuple) -> None:
     rows = []
     monkeypatch.setattr(tiling, "WHOLE_PIXELS", 1000)
     monkeypatch.setattr(tiling, "STRIP_PIXELS", 1000)
+    monkeypatch.setattr(tiling, "BRANCH_PIXELS", 1000)
     monkeypatch.setattr(tiling, "DECODED_PIXELS", 1000)
     monkeypatch.setattr(
         tiling, "Strips", lambda *args, **kw: rows.append(args) or Strips(*args, **kw)
     )
     with torch.inference_mode():
         parts = network.inspect(content, 0.3)
-    # encoder, style branches, and the decoder for three pictures
+    # edges, first convolution (only asked for), and for both branches: transformation and decoder
     assert len(rows) == 5 and all(height > 2 * strip for height, strip in rows)
     plain = network(content, 0.3)  # a frozen network, gradients enabled
     assert len(rows) == 8
@@ -90,8 +91,9 @@ def test_a_picture_in_strips_is_the_whole_one(monkeypatch, size: tuple) -> None:
 
 def test_training_is_never_in_strips(monkeypatch) -> None:
     monkeypatch.setattr(tiling, "WHOLE_PIXELS", 100)
+    monkeypatch.setattr(tiling, "BRANCH_PIXELS", 100)
     monkeypatch.setattr(tiling, "DECODED_PIXELS", 100)
     monkeypatch.setattr(tiling, "Strips", lambda *_: pytest.fail("in strips"))
     network = StyleNetwork(TINY)
     network(torch.rand(1, 3, 64, 64), 0.0).mean().backward()
-    assert network.encoder[0].weight.grad.abs().sum() > 0
+    assert network.stem.weight.grad.abs().sum() > 0

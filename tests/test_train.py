@@ -438,7 +438,7 @@ def test_temporal_consistency_counts_and_is_deterministic(command, tmp_path: Pat
         assert train.main(command(name, steps=2, temporal_weight=weight)) == 0
         assert ("temporal" in capsys.readouterr().err) == bool(weight)
     first, second, without = (
-        load_checkpoint(tmp_path / name / "model.safetensors").to_rgb.conv.weight
+        load_checkpoint(tmp_path / name / "model.safetensors").branch1.to_rgb.conv.weight
         for name in ("first", "second", "without")
     )
     assert torch.equal(first, second) and not torch.equal(first, without)
@@ -623,17 +623,17 @@ def test_a_foundation_learns_all_its_styles_and_pairs_start_from_it(
     path = tmp_path / "foundation" / "model.safetensors"
     foundation, header = load_checkpoint(path), read_header(path)
     assert [style["name"] for style in header["styles"]] == list(names)
-    assert foundation.config.styles == 3 and foundation.to_rgb.style.scale.shape[0] == 3
+    assert foundation.config.styles == 3 and foundation.branch1.to_rgb.style.scale.shape[0] == 3
     # A pair of a known painting, and of one that is new.
     changes = {"foreground_style": files[2], "init": path, "mask_weight": 0}
     new = ROOT / "assets" / "styles" / "chaupar.jpg"
     config, *_ = train.parse_arguments(command("pair", background_style=new, **changes))
     pair = initialization.build_network(config)
-    tables = foundation.branch1[0].style1.scale
-    assert torch.equal(pair.branch1[0].style1.scale[0], tables[2])
-    torch.testing.assert_close(pair.branch1[0].style1.scale[1], tables.mean(dim=0))
+    tables = foundation.branch1.blocks[0].style1.scale
+    assert torch.equal(pair.branch1.blocks[0].style1.scale[0], tables[2])
+    torch.testing.assert_close(pair.branch1.blocks[0].style1.scale[1], tables.mean(dim=0))
     started = Trainer(config, "cpu").state.network
-    rows = [torch.equal(started.branch1[0].style1.scale[1], row) for row in tables]
+    rows = [torch.equal(started.branch1.blocks[0].style1.scale[1], row) for row in tables]
     assert sum(rows) == 1  # that of the most similar painting
     assert train.main(command("one", styles=files[0])) == 2
     assert "a foundation needs two style images or more" in capsys.readouterr().err
@@ -646,16 +646,16 @@ def test_first_the_norm_parameters_alone(command, tmp_path: Path) -> None:
     assert train.main(argv) == 0
     before, after = (load_checkpoint(p).state_dict() for p in (init, tmp_path / "run" / init.name))
     moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
-    assert moved and all(".style" in name or "to_rgb.style" in name for name in moved)
+    assert moved and all(".style" in name for name in moved)
 
 
-def test_without_a_mask_weight_mask_and_encoder_stay(command, tmp_path: Path) -> None:
+def test_without_a_mask_weight_the_mask_branch_stays(command, tmp_path: Path) -> None:
     assert train.main(command("base", steps=1)) == 0
     init = tmp_path / "base" / "model.safetensors"
     assert train.main(command("run", steps=2, init=init, mask_weight=0, ema=0, warmup=0)) == 0
     before, after = (load_checkpoint(p).state_dict() for p in (init, tmp_path / "run" / init.name))
     moved = {k.split(".")[0] for k, value in after.items() if not torch.equal(value, before[k])}
-    assert moved <= {"branch1", "branch2", "ups", "to_rgb"}
+    assert moved <= {"branch1", "branch2", "stem"}
     assert {"branch1", "branch2"} <= moved
 
 

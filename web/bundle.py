@@ -37,9 +37,9 @@ PARTS = {"mask": GraphSignature(mask_only=True), "paint": GraphSignature(mask_in
 def export_part(network: StyleNetwork, part: str, folder: Path, known: dict[str, str]) -> str:
     """Write one of a pair's two graphs; return its file name, which contains its digest.
 
-    `known`: file names of the graphs so far; pairs with the same mask branch and encoder share one.
+    `known`: file names of the graphs so far; pairs with the same mask branch share one.
     """
-    reads = (network.encoder, network.mask_branch) if part == "mask" else ()
+    reads = (network.mask_branch,) if part == "mask" else ()
     key = f"{part} {fingerprint(network, *reads)}"
     if key not in known:
         scratch = folder / f"{part}.part"

@@ -53,7 +53,9 @@ def last_logits(network: StyleNetwork, photo: Tensor) -> tuple[Tensor, Tensor]:
     `photo`: `(1, 3, H, W)` in [0, 1]. Every STEPth pixel is returned.
     """
     encoded = network.encode(photo)
-    shift = network.to_rgb.style.mixed(encoded.mask)[1]
+    shift = torch.lerp(
+        network.branch2.to_rgb.style.shift[1], network.branch1.to_rgb.style.shift[0], encoded.mask
+    )
     values = torch.logit(network.decode(encoded, 0.0).clamp(1e-4, 1 - 1e-4))
     return values[0].flatten(1)[:, ::STEP], shift[0].flatten(1)[:, ::STEP]
 
@@ -80,8 +82,9 @@ def best_contrast(
 @torch.no_grad()
 def adjust_contrast(network: StyleNetwork, factor: float, offset: float) -> None:
     """Multiply the last norm's scales by `factor` and add `offset` to its shifts."""
-    network.to_rgb.style.scale.mul_(factor)
-    network.to_rgb.style.shift.add_(offset)
+    for branch in (network.branch1, network.branch2):
+        branch.to_rgb.style.scale.mul_(factor)
+        branch.to_rgb.style.shift.add_(offset)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -168,9 +168,15 @@ def freeze(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     head.set_foreground_classes(foreground_classes(config.foreground))
     backbone.requires_grad_(config.train_backbone)
     head.requires_grad_(config.train_backbone or not head.taken)
-    if not config.mask_weight:  # the mask branch reads the encoder's features
+    if not config.mask_weight:
         network.mask_branch.requires_grad_(False)
-        network.encoder.requires_grad_(False)
+    if config.norms_only:
+        network.requires_grad_(False)
+        # One module in both places: a style has the same norm parameters in either region.
+        network.branch2 = network.branch1
+        for module in network.branch1.modules():
+            if isinstance(module, ConditionalNorm):
+                module.requires_grad_(True)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -51,9 +51,10 @@ def start_new_styles(network: StyleNetwork, config: TrainConfig, objective: Obje
             found.append((distance, row, factor, offset))
         _, row, factor, offset = min(found, key=lambda entry: entry[0])
         copy_row(network, number, source, row)
-        norm = network.to_rgb.style
-        norm.scale[number] = factor[0].to(device) * norm.scale[number]
-        norm.shift[number] = factor[0].to(device) * norm.shift[number] + offset[0].to(device)
+        for branch in (network.branch1, network.branch2):
+            norm = branch.to_rgb.style
+            norm.scale[number] = factor[0].to(device) * norm.scale[number]
+            norm.shift[number] = factor[0].to(device) * norm.shift[number] + offset[0].to(device)
     return new
 
 

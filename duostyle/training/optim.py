@@ -95,7 +95,8 @@ def build_optimizers(network: StyleNetwork, config: TrainConfig) -> list[torch.o
     else:  # a head that starts from random weights
         kernels += [p for p in pretrained if is_kernel(p)]
         groups[0]["params"] += [p for p in pretrained if not is_kernel(p)]
-    return [Muon(kernels, rate), torch.optim.Adam(groups, rate)]
+    adam = torch.optim.Adam([group for group in groups if group["params"]], rate)
+    return [Muon(kernels, rate), adam] if kernels else [adam]
 
 
 def learning_rate_factor(config: TrainConfig, done: int, time_share: float | None = None) -> float:

@@ -188,7 +188,7 @@ class TrainConfig:
         min=0,
     )
     mask_weight: float = setting(
-        _WEIGHTS.mask_weight, "weight of the mask term (0: mask branch and encoder are frozen)",
+        _WEIGHTS.mask_weight, "weight of the mask term (0: the mask branch is frozen)",
         min=0,
     )  # fmt: skip
     content_layer: str = setting(
@@ -213,6 +213,11 @@ class TrainConfig:
     batch: int = setting(4, "pictures per batch, over all processes", min=1)
     accumulate: int = setting(1, "batches whose gradients make one step", min=1)
     learning_rate: float = setting(2e-3, "of Muon and Adam, after warm-up", min=0)
+    norms_only: bool = setting(
+        False,
+        "train the styles' norm parameters only, the same ones in both branches; all convolutions "
+        "are frozen",
+    )
     norm_steps: int = setting(0, "first steps, in which only the norm parameters learn", min=0)
     norm_rate: float = setting(
         1.0, "learning rate of the styles' norm parameters, times --learning-rate", above=0
@@ -343,6 +348,8 @@ class TrainConfig:
             raise ValueError("--labels learned needs --init: a checkpoint with a mask branch")
         if (self.start_share or self.new_share) and self.init is None:
             raise ValueError("--start-share and --new-share need --init")
+        if self.norms_only and (self.mask_weight or self.norm_steps):
+            raise ValueError("--norms-only needs --mask-weight 0, and no --norm-steps")
         if self.mask_steps and self.norm_steps:
             raise ValueError("--norm-steps and --mask-steps exclude each other")
         if self.mask_steps and not self.mask_weight:
