@@ -23,7 +23,7 @@ from duostyle.models.device import (
     pick_precision,
     pick_training_precision,
 )
-from duostyle.models.layers import ConditionalNorm, StyleBranch
+from duostyle.models.layers import ConditionalNorm, StyledResidual
 from duostyle.models.mask import pretrained_backbone
 from duostyle.models.network import (
     SMALLEST_SIDE,
@@ -47,8 +47,8 @@ __all__ = [
     "Encoded",
     "Inspection",
     "NetworkConfig",
-    "StyleBranch",
     "StyleNetwork",
+    "StyledResidual",
     "apply_strength",
     "build_on_meta_device",
     "check_alpha",

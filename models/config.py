@@ -72,7 +72,7 @@ def _number(name: str, kind: type, value: Any) -> int | float:
     return kind(value)
 
 
-SCALE, RADIUS = 0.75, 4  # of the last layer of both sizes
+SCALE, RADIUS = 0.75, 2  # of the last layer of both sizes
 SIZES = {
     "small": NetworkConfig(edge_width=8, mask_size=465, mask_stride=16, scale=SCALE, radius=RADIUS),
     "base": NetworkConfig(mask_stride=16, scale=SCALE, radius=RADIUS),

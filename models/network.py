@@ -21,8 +21,6 @@ from duostyle.models.hub import CheckpointHubMixin
 from duostyle.models.kuwahara import KuwaharaUpsample
 from duostyle.models.layers import (
     StyleBranch,
-    StyledOutput,
-    StyledUpsample,
     conv,
     resize_half_pixel,
 )
@@ -242,7 +240,8 @@ class StyleNetwork(
 
     def _tiling(self, padded: Tensor, limit: int) -> Apply:
         """Choose how layers are applied to a padded picture; `limit`: as for `choose_tiling`."""
-        return choose_tiling(self, *(side // STRIDE for side in padded.shape[-2:]), limit)
+        height, width = (side // STRIDE for side in padded.shape[-2:])
+        return choose_tiling(self, height, width, limit)
 
     def _mask_logits(self, content: Tensor, box: CropBox, padded: Tensor) -> Tensor:
         """Run the mask branch on the content, with edges from the reduced and padded content.

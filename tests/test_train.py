@@ -602,8 +602,10 @@ def test_settings_of_shipped_pairs_can_be_trained_with(file: Path) -> None:
     if file.stem == "temporal":  # any network is its own teacher
         assert config.init is config.teacher is None
         assert config.teacher_share == 1 and config.temporal_weight > 0
+    elif file.stem == "foundation":  # starts from the published network
+        assert config.init is None and config.norms_only
     else:
-        assert config.init.startswith("foundation")
+        assert config.init.startswith("foundation") and config.norms_only
     styles = ROOT / "assets" / "styles"
     if config.styles is None:  # a recipe for any two paintings
         assert config.foreground_style is config.background_style is None
@@ -647,6 +649,31 @@ def test_first_the_norm_parameters_alone(command, tmp_path: Path) -> None:
     before, after = (load_checkpoint(p).state_dict() for p in (init, tmp_path / "run" / init.name))
     moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert moved and all(".style" in name for name in moved)
+
+
+def test_norms_only_trains_the_same_norm_parameters_in_both_branches(
+    command, tmp_path: Path
+) -> None:
+    assert train.main(command("base", steps=1)) == 0
+    init, changes = tmp_path / "base" / "model.safetensors", {"mask_weight": 0, "ema": 0}
+    argv = [*command("run", steps=2, init=init, warmup=0, **changes), "--norms-only"]
+    assert train.main(argv) == 0
+    assert train.main(["--resume", str(tmp_path / "run"), "--steps", "4"]) == 0
+    before, after = (load_checkpoint(p).state_dict() for p in (init, tmp_path / "run" / init.name))
+    moved = {
+        name
+        for name, value in after.items()
+        if name.startswith("branch1") and not torch.equal(value, before[name])
+    }
+    norms = {n for n in after if n.startswith("branch1") and n.endswith(("scale", "shift"))}
+    assert moved == norms
+    for name, value in after.items():
+        if name.startswith("branch1"):
+            assert torch.equal(value, after[name.replace("branch1", "branch2")]), name
+        elif not name.startswith("branch2"):
+            assert torch.equal(value, before[name]), name
+    argv = [*command("wrong", mask_weight=1), "--norms-only"]
+    assert train.main(argv) == 2
 
 
 def test_without_a_mask_weight_the_mask_branch_stays(command, tmp_path: Path) -> None:

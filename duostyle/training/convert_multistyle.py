@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from duostyle.io.images import read_picture
 from duostyle.models import (
     SIZES,
     ConditionalNorm,
-    StyleBranch,
+    StyledResidual,
     StyleNetwork,
     load_checkpoint,
     save_checkpoint,
@@ -53,23 +53,28 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return {t.name: torch.from_numpy(np.array(numpy_helper.to_array(t))) for t in graph.initializer}
 
 
-def published_layers(
-    network: StyleNetwork,
-) -> list[tuple[str, list[tuple[nn.Conv2d, ConditionalNorm]]]]:
+Layer = tuple[nn.Conv2d, ConditionalNorm]
+
+
+def published_layers(network: StyleNetwork) -> list[tuple[str, list[Layer]]]:
     """Return the published layers' names, each with our convolutions and norms that match it."""
-    branches = [cast(StyleBranch, branch) for branch in (network.branch1, network.branch2)]
+    branches = (network.branch1, network.branch2)
     layers = [("contract.0", [(network.stem, branch.style) for branch in branches])]
     for number in range(2):
-        downs = [branch.downs[number] for branch in branches]
-        layers.append((f"contract.{number + 1}", [(d.conv, d.style) for d in downs]))
+        name = f"contract.{number + 1}"
+        layers.append((name, [_layer(branch.downs[number]) for branch in branches]))
     for number in range(network.config.branch_blocks):
-        blocks = [branch.blocks[number] for branch in branches]
+        blocks = [cast(StyledResidual, branch.blocks[number]) for branch in branches]
         layers.append((f"res.{number}.0", [(b.conv1, b.style1) for b in blocks]))
         layers.append((f"res.{number}.1", [(b.conv2, b.style2) for b in blocks]))
     for number in range(3):
         ends = [[*branch.ups, branch.to_rgb][number] for branch in branches]
-        layers.append((f"expand.{number}", [(end.conv, end.style) for end in ends]))
+        layers.append((f"expand.{number}", [_layer(end) for end in ends]))
     return layers
+
+
+def _layer(block: Any) -> Layer:
+    return block.conv, block.style
 
 
 @torch.no_grad()

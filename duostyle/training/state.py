@@ -56,7 +56,8 @@ class TrainState:
             "network": asdict(self.network.config),
             "earlier": self.earlier,
         }
-        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        # Cloned: both branches may share their weights, which the format refuses.
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
         data = save(tensors, metadata={"progress": json.dumps(progress)})
         write_atomically(folder / STATE_FILE, data)
 
