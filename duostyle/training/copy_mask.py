@@ -1,0 +1,45 @@
+"""Write a network with the mask branch of another one: a `small` pair from a `base` pair.
+
+    python -m duostyle.training.copy_mask runs/A-B/model.safetensors --mask-from foundation-small \\
+        --output A-B-small.safetensors
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from duostyle.models import StyleNetwork, load_checkpoint, save_checkpoint
+from duostyle.training.command import run_command
+
+
+def copy_mask(checkpoint: str, mask_from: str, output: Path) -> None:
+    """Write `checkpoint` with the mask branch, and its sizes, of `mask_from`; names or files.
+
+    Raises CheckpointError for unusable checkpoints, OSError if the file cannot be written.
+    """
+    source, other = load_checkpoint(checkpoint), load_checkpoint(mask_from)
+    sizes = ("mask_size", "mask_stride", "mask_gain", "mask_bias", "edge_width")
+    config = replace(source.config, **{name: getattr(other.config, name) for name in sizes})
+    network = StyleNetwork(config)
+    masks = {k: v for k, v in other.state_dict().items() if k.startswith("mask_branch.")}
+    network.load_state_dict(source.state_dict() | masks)
+    save_checkpoint(output, network, source.header | {"mask": f"of {Path(mask_from).stem}"})
+    print(f"wrote {output}: {checkpoint} with the mask branch of {mask_from}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m duostyle.training.copy_mask", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("checkpoint", help="network to copy, name or file")
+    parser.add_argument("--mask-from", required=True, metavar="CHECKPOINT", help="name or file")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
+    args = parser.parse_args(argv)
+    return run_command("copy_mask", lambda: copy_mask(args.checkpoint, args.mask_from, args.output))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
