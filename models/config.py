@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-MARGIN = 24
+MARGIN = 8
 STRIDES = (16, 32)  # of the mask branch's coarsest features, pixels
 LIMITS = {  # smallest and largest values accepted
     "channels": (1, 256),
@@ -72,7 +72,7 @@ def _number(name: str, kind: type, value: Any) -> int | float:
     return kind(value)
 
 
-SCALE, RADIUS = 0.75, 2  # of the last layer of both sizes
+SCALE, RADIUS = 0.75, 3  # of the last layer of both sizes
 SIZES = {
     "small": NetworkConfig(edge_width=8, mask_size=465, mask_stride=16, scale=SCALE, radius=RADIUS),
     "base": NetworkConfig(mask_stride=16, scale=SCALE, radius=RADIUS),

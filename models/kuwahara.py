@@ -29,6 +29,7 @@ class KuwaharaUpsample(nn.Module):
     def __init__(self, radius: int) -> None:
         super().__init__()
         self.radius = radius
+        self.pad: nn.Module = nn.ReflectionPad2d(radius)
 
     def forward(self, picture: Tensor, height: int, width: int) -> Tensor:
         """Return `(B, 3, height, width)` for a picture `(B, 3, h, w)` in [0, 1].
@@ -37,7 +38,7 @@ class KuwaharaUpsample(nn.Module):
         """
         with _without_autocast(picture.device.type):
             # Centered at 0: the variance is a difference of squares.
-            padded = F.pad(picture.float() - 0.5, (self.radius,) * 4, mode="reflect")
+            padded = self.pad(picture.float() - 0.5)
             pixels = height * width
             if torch.compiler.is_exporting() or picture.requires_grad or pixels <= STRIP_PIXELS:
                 return _choose(

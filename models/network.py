@@ -264,7 +264,7 @@ class StyleNetwork(
 
     def _stylize(self, encoded: Encoded, alpha: Tensor | float) -> Styled:
         """Run both style branches on the picture, and crop what they make to the content."""
-        x, batch = encoded.features, len(encoded.features)
+        x, batch = encoded.features, encoded.features.shape[0]
         check_alpha(alpha, batch)
         alpha = torch.as_tensor(alpha, dtype=torch.float32, device=x.device)
         share = other_style_weight(alpha.expand(batch)).view(batch, 1, 1, 1)

@@ -19,7 +19,14 @@ from duostyle.models import NetworkConfig, StyleNetwork, save_checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 TINY = NetworkConfig(
-    channels=8, branch_blocks=1, width=2, mask_size=97, edge_width=2, scale=0.75, radius=2
+    channels=8,
+    branch_blocks=1,
+    width=2,
+    mask_size=97,
+    edge_width=2,
+    scale=0.75,
+    radius=2,
+    margin=24,
 )
 
 

@@ -462,7 +462,7 @@ def test_a_new_painting_starts_from_the_most_similar_style_in_its_colors(
     source = tmp_path / "source.safetensors"
     save_checkpoint(source, network, {"styles": [{"name": "a"}, {"name": "b"}]})
     network = load_checkpoint(source)
-    photos = new_styles._photographs()
+    photos = new_styles.photographs()
     with torch.inference_mode():
         logits = new_styles.painted_logits(network, photos, 1, background=False)
     painting = tmp_path / "new.png"

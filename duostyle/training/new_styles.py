@@ -38,7 +38,7 @@ def start_new_styles(network: StyleNetwork, config: TrainConfig, objective: Obje
     if not new:
         return []
     device, groups = network.device, style_groups(config)
-    source, photos = load_checkpoint(config.init, device), _photographs().to(device)
+    source, photos = load_checkpoint(config.init, device), photographs().to(device)
     for number in progress(new, name="new paintings", unit="painting"):
         images = [read_style(file, config.style_size) for file in groups[number]]
         target = mean_colors([torch.logit(image, eps=EPS) for image in images])
@@ -51,10 +51,7 @@ def start_new_styles(network: StyleNetwork, config: TrainConfig, objective: Obje
             found.append((distance, row, factor, offset))
         _, row, factor, offset = min(found, key=lambda entry: entry[0])
         copy_row(network, number, source, row)
-        for branch in (network.branch1, network.branch2):
-            norm = branch.to_rgb.style
-            norm.scale[number] = factor[0].to(device) * norm.scale[number]
-            norm.shift[number] = factor[0].to(device) * norm.shift[number] + offset[0].to(device)
+        change_colors(network, number, factor, offset)
     return new
 
 
@@ -84,6 +81,15 @@ def color_change(
     return factor, target[0] - factor * found[0]
 
 
+def change_colors(network: StyleNetwork, number: int, factor: Tensor, offset: Tensor) -> None:
+    """Change a style's colors before the sigmoid, in both branches; from `color_change`."""
+    factor, offset = factor[0].to(network.device), offset[0].to(network.device)
+    for branch in (network.branch1, network.branch2):
+        norm = branch.to_rgb.style
+        norm.scale[number] = factor * norm.scale[number]
+        norm.shift[number] = factor * norm.shift[number] + offset
+
+
 def copy_row(network: StyleNetwork, number: int, source: StyleNetwork, row: int) -> None:
     """Copy a style's norm parameters from another network."""
     for own, other in zip(network.modules(), source.modules(), strict=True):
@@ -91,7 +97,7 @@ def copy_row(network: StyleNetwork, number: int, source: StyleNetwork, row: int)
             own.scale[number], own.shift[number] = other.scale[row], other.shift[row]
 
 
-def _photographs() -> Tensor:
+def photographs() -> Tensor:
     """Return the centers of the photographs that are painted, `(B, 3, SIDE, SIDE)`."""
     centers = []
     for name in PHOTOS:
