@@ -72,8 +72,8 @@ def _number(name: str, kind: type, value: Any) -> int | float:
     return kind(value)
 
 
-SCALE, RADIUS = 0.75, 3  # of the last layer of both sizes
+RADIUS = 3  # of the last layer of both sizes
 SIZES = {
-    "small": NetworkConfig(edge_width=8, mask_size=465, mask_stride=16, scale=SCALE, radius=RADIUS),
-    "base": NetworkConfig(mask_stride=16, scale=SCALE, radius=RADIUS),
+    "small": NetworkConfig(edge_width=8, mask_size=465, mask_stride=16, scale=0.75, radius=RADIUS),
+    "base": NetworkConfig(mask_stride=16, radius=RADIUS),
 }

@@ -337,7 +337,7 @@ def test_imagenet_statistics_move_into_the_stem() -> None:
 def test_sizes_keep_their_budget() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    budget = {"small": 4.5e9, "base": 5.1e9}  # multiply-adds at 256x256, margin included
+    budget = {"small": 4.2e9, "base": 6.2e9}  # multiply-adds at 256x256, margin included
     for name, config in SIZES.items():
         assert isinstance(config, NetworkConfig)
         with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from duostyle.cli import train
 from duostyle.models import (
+    MARGIN,
     StyleNetwork,
     load_checkpoint,
     pick_training_precision,
@@ -393,7 +394,8 @@ def test_goes_on_from_a_checkpoint_and_remembers_it(
     header = read_header(tmp_path / "second" / "model.safetensors")
     first = read_header(checkpoint)
     assert header["earlier"]["styles"] == first["styles"]
-    assert header["network"] == first["network"] | {"mask_size": 65, "mask_stride": 16}
+    changed = {"mask_size": 65, "mask_stride": 16, "margin": MARGIN}
+    assert header["network"] == first["network"] | changed
     # Resumed, it needs the first one no more, and takes up a new choice of classes.
     checkpoint.unlink()
     argv = ["--resume", str(tmp_path / "second"), "--steps", "2", "--foreground", "dog"]
@@ -490,7 +492,7 @@ def test_distillation_comes_first_and_then_the_objective(command, tmp_path: Path
     assert "style" in second and "distillation" not in second
     # The student's mask branch began as the teacher's: what never learns is still the same.
     one, two = (load_checkpoint(tmp_path / n / "model.safetensors") for n in ("teacher", "student"))
-    assert one.config.width > two.config.width
+    assert one.config.edge_width > two.config.edge_width
     stems = [network.mask_branch.backbone[0][0].weight for network in (one, two)]
     assert torch.equal(*stems)
 
@@ -701,9 +703,9 @@ def test_start_share_saves_between_the_start_and_the_trained_weights(command, tm
     for share in (0, 0.25, 1):
         assert train.main(command(f"share{share}", start_share=share, **options)) == 0
         path = tmp_path / f"share{share}" / "model.safetensors"
-        saved.append(load_checkpoint(path).state_dict()["branch1.0.conv1.weight"])
+        saved.append(load_checkpoint(path).state_dict()["branch1.blocks.0.conv1.weight"])
     trained, between, kept = saved
-    assert torch.equal(kept, load_checkpoint(start).state_dict()["branch1.0.conv1.weight"])
+    assert torch.equal(kept, load_checkpoint(start).state_dict()["branch1.blocks.0.conv1.weight"])
     assert (trained - kept).abs().max() > 1e-4
     # The file holds float16.
     assert torch.allclose(between, torch.lerp(trained, kept, 0.25), atol=1e-3)

@@ -171,7 +171,7 @@ def test_help_begins_with_the_ten_options_and_lists_every_setting_once(capsys) -
         {flag(f.name) for f in fields(TrainConfig)} - set(ten) | {"--settings", "--dry-run"}
     )
     assert list(chain(*sections().values())) == list(fields(TrainConfig))
-    assert "(default: 40000; pair: 200)" in " ".join(text.split())
+    assert "(default: 40000; pair: 60)" in " ".join(text.split())
 
 
 # The whole way
@@ -493,7 +493,7 @@ def test_the_start_counts_less_if_a_painting_is_new(
     assert Trainer(known, "cpu").start_share == 0.7
     new, *_ = train.parse_arguments(command("new", background_style=STYLES / "udnie.jpg", **shares))
     trainer = Trainer(new, "cpu")
-    name = "branch1.0.conv1.weight"
+    name = "branch1.blocks.0.conv1.weight"
     begin = trainer.initial[name].clone()
     with torch.no_grad():
         trainer.state.average.module.branch1.blocks[0].conv1.weight.add_(1)
