@@ -31,7 +31,7 @@ def quick(monkeypatch) -> list[str]:
     def work(device: str):
         return lambda: used.append(device)
 
-    monkeypatch.setattr(doctor, "training_step", work)
+    monkeypatch.setattr(doctor, "training_step", lambda _, device: work(device))
     monkeypatch.setattr(doctor, "stylization", work)
     return used
 
@@ -46,7 +46,7 @@ def test_ten_lines_and_the_second_of_two_runs_counts(quick, monkeypatch, capsys)
     for line, name in zip(lines, names, strict=True):
         assert line.startswith(name)
     assert lines[-1] == (
-        "speed on cpu: a training step of the recipe (2 crops of 256 px) 0.50 s, "
+        "speed on cpu: a training step of the recipe (2 crops of 176 px) 0.50 s, "
         "a picture of 640x360 0.50 s"
     )
     assert quick == ["cpu"] * 4
@@ -61,7 +61,7 @@ def test_a_device_that_fails_is_one_line_and_the_exit_code(quick, monkeypatch, c
             raise RuntimeError("no kernel image\nsecond line")
         return lambda: None
 
-    monkeypatch.setattr(doctor, "training_step", fail)
+    monkeypatch.setattr(doctor, "training_step", lambda _, device: fail(device))
     monkeypatch.setattr(doctor, "devices", lambda: ["cpu", "cuda"])
     monkeypatch.setattr(doctor, "precisions", lambda: "precisions: none")
     assert doctor.main([], Clock()) == 1
@@ -94,7 +94,7 @@ def test_the_cache_and_the_weights_are_found_where_they_are(monkeypatch, tmp_pat
 
 
 def test_the_measured_work_is_real() -> None:
-    terms = doctor.training_step("cpu")()
+    terms = doctor.training_step(doctor.pair_recipe(), "cpu")()
     assert {"style", "blend", "content", "palette", "tv"} == terms.keys()
     assert all(math.isfinite(value.item()) for value in terms.values())
     painted = next(iter(doctor.stylization("cpu")().values()))

@@ -32,7 +32,7 @@ from duostyle.models import (
 )
 from duostyle.signals import restore_interrupt_handler
 from duostyle.training import Trainer
-from duostyle.training.settings import load_settings
+from duostyle.training.settings import TrainConfig, load_settings
 
 Clock = Callable[[], float]
 # Modules that may be missing: what they are for, and the extra of Duostyle that installs them.
@@ -174,10 +174,12 @@ def speed(device: str, clock: Clock) -> str:
 
     Raises RuntimeError, OSError or ValueError if the device does not work.
     """
-    step = measure(training_step(device), device, clock)
+    recipe = pair_recipe()
+    step = measure(training_step(recipe, device), device, clock)
     paint = measure(stylization(device), device, clock)
     return (
-        f"a training step of the recipe (2 crops of 256 px) {step:.2f} s, "
+        f"a training step of the recipe ({recipe.batch} crops of {recipe.crop_size} px) "
+        f"{step:.2f} s, "
         f"a picture of {PICTURE[1]}x{PICTURE[0]} {paint:.2f} s"
     )
 
@@ -195,12 +197,16 @@ def measure(work: Callable[[], object], device: str, clock: Clock) -> float:
     return clock() - began
 
 
-def training_step(device: str) -> Callable[[], object]:
-    """Return a function that takes a training step of the recipe for pairs, on random pictures.
+def pair_recipe() -> TrainConfig:
+    """Return the settings of the recipe for pairs."""
+    return load_settings(Path(training.__file__).with_name("recipes") / "pair.json")
+
+
+def training_step(recipe: TrainConfig, device: str) -> Callable[[], object]:
+    """Return a function that takes a training step of a recipe for pairs, on random pictures.
 
     VGG16 has random weights, which take the same time.
     """
-    recipe = load_settings(Path(training.__file__).with_name("recipes") / "pair.json")
     first, second = (str(ASSETS / "styles" / name) for name in STYLES)
     with random_vgg() as weights:
         config = replace(

