@@ -22,7 +22,7 @@ from duostyle.models.network import StyleNetwork
 SHIPPED = ROOT / "checkpoints"
 LIST = "pairs.json"  # in SHIPPED; lists the pairs in order
 SMALL = "-small"  # suffix of a pair's smaller network
-FORMAT_VERSION = 8  # the only version that is read
+FORMAT_VERSION = 9  # the only version that is read
 Header = dict[str, Any]
 
 

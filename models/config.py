@@ -33,7 +33,7 @@ class NetworkConfig:
     styles: int = 2  # norm parameters: 2 in a pair, one for each painting in a foundation
     mask_size: int = 513  # square root of the mask branch's input area, pixels
     mask_stride: int = 32  # of its coarsest features, 16 or 32 of its input's pixels
-    edge_width: int = 12  # channels of its edges at full resolution; four times at quarter
+    edge_width: int = 12  # channels of its edges at half resolution; four times at quarter
     # The mask is sigmoid(gain * (logit + bias)): nearly binary, as DeepLab's, and slightly larger
     # rather than smaller than a person.
     mask_gain: float = 3.0

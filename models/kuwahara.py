@@ -23,12 +23,13 @@ class KuwaharaUpsample(nn.Module):
     edges, however much the picture is enlarged. Means and variances are computed at the small size
     and interpolated; the choice between sectors is made at the full size.
 
-    `radius`: of the disk, pixels of the small picture. Without learned weights.
+    `radius`: of the disk, pixels of the small picture; `enlarges`: False if the picture already has
+    its full size, and is filtered only. Without learned weights.
     """
 
-    def __init__(self, radius: int) -> None:
+    def __init__(self, radius: int, enlarges: bool = True) -> None:
         super().__init__()
-        self.radius = radius
+        self.radius, self.enlarges = radius, enlarges
         self.pad: nn.Module = nn.ReflectionPad2d(radius)
 
     def forward(self, picture: Tensor, height: int, width: int) -> Tensor:
@@ -41,11 +42,14 @@ class KuwaharaUpsample(nn.Module):
             padded = self.pad(picture.float() - 0.5)
             pixels = height * width
             if torch.compiler.is_exporting() or picture.requires_grad or pixels <= STRIP_PIXELS:
-                return _choose(
-                    [resize_half_pixel(x, [height, width]) for x in self._moments(padded)]
-                )
+                return _choose(self._resized(self._moments(padded), [height, width]))
             strips, rows = [], max(STRIP_PIXELS // width, 1)
             for top in range(0, height, rows):
+                if not self.enlarges:
+                    strips.append(
+                        _choose(self._moments(padded[:, :, top : top + rows + 2 * self.radius]))
+                    )
+                    continue
                 first, second, weight = _source_rows(
                     torch.arange(top, min(top + rows, height)), picture.shape[2], height
                 )
@@ -55,8 +59,11 @@ class KuwaharaUpsample(nn.Module):
                     torch.lerp(x[:, :, first - start], x[:, :, second - start], weight)
                     for x in self._moments(padded[:, :, start : stop + 2 * self.radius])
                 ]
-                strips.append(_choose([resize_half_pixel(x, [x.shape[2], width]) for x in moments]))
+                strips.append(_choose(self._resized(moments, [moments[0].shape[2], width])))
             return torch.cat(strips, dim=2)
+
+    def _resized(self, moments: list[Tensor], size: list[int]) -> list[Tensor]:
+        return [resize_half_pixel(x, size) for x in moments] if self.enlarges else moments
 
     def _moments(self, padded: Tensor) -> list[Tensor]:
         """Return the mean of R, G, B and R^2 + G^2 + B^2 in each sector, `(B, SECTORS, h, w)` each.
@@ -93,7 +100,7 @@ def _choose(moments: list[Tensor]) -> Tensor:
     *means, squares = moments
     red, green, blue = means
     variance = squares - red.square() - green.square() - blue.square()
-    variance = variance.clamp_min(0) + FLAT**2
+    variance = variance.clamp_min(0.0) + FLAT**2
     # Relative to the most even sector: in float16 all weights might vanish.
     weight = (variance.amin(dim=1, keepdim=True) / variance).square().square()
     weight = weight / weight.sum(dim=1, keepdim=True)

@@ -112,6 +112,32 @@ class DoublingConv(nn.Conv2d):
         return F.pixel_shuffle(places, 2)[..., 1:-1, 1:-1]
 
 
+class CellConv(nn.Conv2d):
+    """A convolution with reflection padding, computed on cells of 2x2 pixels.
+
+    `(B, C, H, W)` to `(B, C', H, W)`, `H` and `W` even, `kernel` odd. Four times the channels at a
+    quarter of the positions: from 4 to 3 channels, 9x9 becomes 5x5 from 16 to 12, which fills
+    vector registers. The result is that of the plain convolution, but for rounding.
+    """
+
+    bias: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__(in_channels, out_channels, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        margin = self.kernel_size[0] // 2
+        cells = F.pixel_unshuffle(F.pad(x, (margin,) * 4, mode="reflect"), 2)
+        # The kernel of each of a cell's four pixels, in the cells that any of them reads.
+        kernels = torch.stack(
+            [F.pad(self.weight, (x, 1 - x, y, 1 - y)) for y in (0, 1) for x in (0, 1)], dim=1
+        )
+        out, _, channels, side, _ = kernels.shape
+        kernels = kernels.reshape(4 * out, channels, side // 2, 2, side // 2, 2)
+        kernels = kernels.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+        return F.pixel_shuffle(F.conv2d(cells, kernels, self.bias.repeat_interleave(4)), 2)
+
+
 class ConditionalNorm(nn.Module):
     """Conditional instance norm (Dumoulin et al. 2017): one scale and shift per style.
 
@@ -224,7 +250,7 @@ class StyledOutput(nn.Module):
 
     def __init__(self, in_channels: int, styles: int = 2) -> None:
         super().__init__()
-        self.conv = conv(in_channels, 3, 9)
+        self.conv = CellConv(in_channels, 3, 9)
         self.style = ConditionalNorm(3, styles)
 
     def finish(

@@ -120,7 +120,9 @@ class StyleNetwork(
         self.branch1, self.branch2 = (
             StyleBranch(c, config.branch_blocks, w, styles) for _ in range(2)
         )
-        self.enlarge = KuwaharaUpsample(config.radius) if config.radius else None
+        self.enlarge = None
+        if config.radius:
+            self.enlarge = KuwaharaUpsample(config.radius, enlarges=config.scale < 1)
 
     @property
     def device(self) -> torch.device:

@@ -23,11 +23,11 @@ def test_the_result_paints_as_the_one_and_masks_as_the_other(tmp_path: Path, cap
     assert capsys.readouterr().out.startswith(f"wrote {output}: ")
     both, paints, masks = (load_checkpoint(file) for file in (output, *files))
     content, mask = torch.rand(1, 3, 64, 72), torch.rand(1, 1, 64, 72)
-    assert torch.equal(both(content, 0.3, mask), paints(content, 0.3, mask))
-    for network in (both, masks):
+    for network in (both, paints, masks):
         network.train()  # without the margin, and at full size
+    assert torch.equal(both(content, 0.3, mask), paints(content, 0.3, mask))
     assert torch.equal(both.mask_logits(content), masks.mask_logits(content))
-    assert both.config == replace(TINY, edge_width=3, mask_size=129)
+    assert both.config == replace(TINY, edge_width=3, mask_size=129, scale=1.0)
     assert read_header(output)["styles"] == [{"name": "paints"}]
     assert read_header(output)["mask"] == "of masks"
 

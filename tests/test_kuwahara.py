@@ -63,6 +63,16 @@ def test_strips_give_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(whole, strips, atol=1e-5)
 
 
+def test_filtering_alone_is_enlarging_to_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = torch.rand((2, 3, 50, 61), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = KuwaharaUpsample(4)(picture, 50, 61)
+        layer = KuwaharaUpsample(4, enlarges=False)
+        torch.testing.assert_close(layer(picture, 50, 61), expected, atol=1e-5, rtol=0)
+        monkeypatch.setattr(kuwahara, "STRIP_PIXELS", 7 * 61)
+        torch.testing.assert_close(layer(picture, 50, 61), expected, atol=1e-5, rtol=0)
+
+
 def test_half_precision_is_computed_in_float32() -> None:
     picture = torch.rand((1, 3, 24, 24), generator=torch.Generator().manual_seed(4))
     layer = KuwaharaUpsample(2)

@@ -9,7 +9,7 @@ from torch import nn
 
 from duostyle.constants import IMAGENET_MEAN, IMAGENET_STD
 from duostyle.models import SIZES, Inspection, NetworkConfig, StyleNetwork, tiling
-from duostyle.models.layers import ConditionalNorm, DoublingConv, conv, instance_norm
+from duostyle.models.layers import CellConv, ConditionalNorm, DoublingConv, conv, instance_norm
 from duostyle.models.mask import _absorb_imagenet_statistics, backbone
 from duostyle.models.network import other_style_weight
 from tests.conftest import TINY
@@ -279,7 +279,7 @@ def test_nothing_of_the_content_bypasses_the_features(network: StyleNetwork) -> 
     encoded = network.encode(content, mask)
     painted = network.decode(encoded._replace(features=0 * encoded.features), 0.0)
     # Features without detail: the picture is even, but for rounding that the norms enlarge.
-    assert (painted - painted.mean(dim=(2, 3), keepdim=True)).abs().max() < 0.01
+    assert (painted - painted.mean(dim=(2, 3), keepdim=True)).abs().max() < 0.05
     assert network.decode(encoded, 0.0).std() > 0.05
 
 
@@ -290,6 +290,19 @@ def test_doubling_is_nearest_and_a_reflecting_convolution() -> None:
         x = torch.rand(2, 6, *size)
         expected = plain(nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
         torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 9])
+def test_convolution_on_cells_is_a_reflecting_convolution(kernel: int) -> None:
+    layer, plain = CellConv(4, 3, kernel), conv(4, 3, kernel)
+    plain.load_state_dict(layer.state_dict())
+    for size in ((6, 8), (12, 10)):
+        x = torch.rand(2, 4, *size)
+        torch.testing.assert_close(layer(x), plain(x))
+        layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    layer(x).square().sum().backward()
+    plain(x).square().sum().backward()
+    torch.testing.assert_close(layer.weight.grad, plain.weight.grad)
 
 
 def test_backbone_has_no_batch_norm_left() -> None:

@@ -678,6 +678,18 @@ def test_norms_only_trains_the_same_norm_parameters_in_both_branches(
     assert train.main(argv) == 2
 
 
+def test_shared_branches_stay_the_same_while_all_weights_learn(command, tmp_path: Path) -> None:
+    assert train.main(command("base", steps=1)) == 0
+    init = tmp_path / "base" / "model.safetensors"
+    argv = command("run", steps=2, init=init, mask_weight=0, ema=0, warmup=0)
+    assert train.main([*argv, "--shared-branches"]) == 0
+    before, after = (load_checkpoint(p).state_dict() for p in (init, tmp_path / "run" / init.name))
+    for name in ("blocks.0.conv1.weight", "blocks.0.style1.scale", "to_rgb.conv.weight"):
+        assert torch.equal(after[f"branch1.{name}"], after[f"branch2.{name}"])
+        assert not torch.equal(after[f"branch1.{name}"], before[f"branch1.{name}"])
+    assert not torch.equal(after["stem.weight"], before["stem.weight"])
+
+
 def test_without_a_mask_weight_the_mask_branch_stays(command, tmp_path: Path) -> None:
     assert train.main(command("base", steps=1)) == 0
     init = tmp_path / "base" / "model.safetensors"

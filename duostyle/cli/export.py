@@ -1,4 +1,4 @@
-"""Export a checkpoint as an ONNX model: `duostyle export --help`."""
+"""Export a checkpoint as an ONNX, Core ML or LiteRT model: `duostyle export --help`."""
 
 import argparse
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from duostyle.export.graph import GraphSignature, export_graph
 from duostyle.export.half_precision import to_fp16
+from duostyle.export.mobile import SUFFIXES, check_size, export_mobile, target_paths
 from duostyle.export.parity import Parity, compare
 from duostyle.files import ROOT, atomic_writer, printable
 from duostyle.io.images import PictureError, list_pictures, read_picture
@@ -26,10 +27,13 @@ def parser() -> argparse.ArgumentParser:
         description="Write a pair as an ONNX model: inputs content (B, 3, H, W) in [0, 1], "
         "alpha (B or 1,) and strength (B or 1, 2) of foreground and background, output stylized "
         "(B, 3, H, W). The model is compared with PyTorch, and kept "
-        "only if both agree.",
+        "only if both agree. For phones (--format coreml or litert): two models of a fixed size, "
+        "NAME-mask and NAME-paint; the second also takes the mask.",
     )
     p.add_argument("checkpoint", help=f"a file, or a shipped pair: {', '.join(known)}")
     p.add_argument("-o", "--output", type=Path, help="file (default: outputs/NAME.onnx)")
+    p.add_argument("--format", choices=("onnx", *SUFFIXES), default="onnx",
+                   help="coreml needs .[coreml], litert .[litert] (default: onnx)")  # fmt: skip
     p.add_argument("--size", type=_size, metavar="WxH", default=None,
                    help="fixed picture size, or dynamic: any from 16x16 (default)")  # fmt: skip
     mask = p.add_mutually_exclusive_group()
@@ -60,8 +64,8 @@ def _size(text: str) -> tuple[int, int] | None:
     return int(match[2]), int(match[1])
 
 
-def export(args: argparse.Namespace, path: Path) -> Parity:
-    """Write the model to `path`; return its differences from PyTorch.
+def export(args: argparse.Namespace, path: Path) -> Parity | None:
+    """Write the model to `path`; return its differences from PyTorch, None if it cannot run here.
 
     Raises ValueError, and keeps no file, if they exceed the tolerance of its precision.
     """
@@ -73,6 +77,10 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
     photos = [read_picture(file).pixels[None] for file in list_pictures(args.photos)[:MAX_PHOTOS]]
     if not photos:
         raise PictureError(f"{args.photos}: no pictures in this folder")
+    if args.format != "onnx":
+        return export_mobile(
+            network, path, args.format, check_size(args.size), photos[0], args.fp16
+        )
     with atomic_writer(path) as part:
         export_graph(network, part, signature, args.size, header)
         if args.fp16:
@@ -81,6 +89,20 @@ def export(args: argparse.Namespace, path: Path) -> Parity:
         if not found.within(kind):
             raise ValueError(f"{path}: not kept, {kind} differs from PyTorch by {found}")
     return found
+
+
+def check_mobile_options(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that only ONNX models have, or a size that does not fit."""
+    for name in ("mask_input", "mask_output", "mask_alone", "swap"):
+        if getattr(args, name):
+            raise ValueError(f"--{name.replace('_', '-')} is for --format onnx")
+    check_size(args.size)
+
+
+def _bytes(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,14 +118,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str] | None) -> int:
     """Run the command line; Ctrl-C raises KeyboardInterrupt, with nothing written."""
     args = parser().parse_args(argv)
-    path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}.onnx"
+    suffix = SUFFIXES.get(args.format, ".onnx")
+    path = args.output or Path("outputs") / f"{Path(args.checkpoint).stem}{suffix}"
     try:
-        if path.exists() and not args.force:
-            raise ValueError(f"{path}: exists; overwrite it with --force, or name another with -o")
+        paths = [path]
+        if args.format != "onnx":
+            check_mobile_options(args)
+            paths = target_paths(path, args.format)
+        for file in paths:
+            if file.exists() and not args.force:
+                raise ValueError(
+                    f"{file}: exists; overwrite it with --force, or name another with -o"
+                )
         found = export(args, path)
     except (CheckpointError, PictureError, ValueError, OSError) as error:
         print(f"duostyle export: {printable(str(error))}", file=sys.stderr)
         return 2
-    size = path.stat().st_size / 1e6
-    print(f"wrote {path} ({size:.1f} MB; difference against PyTorch {found})")
+    note = "not run: Core ML needs macOS"
+    if found is not None:
+        note = f"difference against PyTorch {found}"
+    for file in paths:
+        print(f"wrote {file} ({_bytes(file) / 1e6:.1f} MB; {note})")
     return 0

@@ -26,7 +26,7 @@ from duostyle.models import (
     pick_precision,
 )
 
-GRAPH_VERSION = 2  # raised to invalidate the graphs in caches
+GRAPH_VERSION = 3  # raised to invalidate the graphs in caches
 DIGEST = 16  # characters of a digest in a graph's file name
 MAX_SIZES = 4  # picture sizes kept compiled
 OPENVINO_BATCH_SIZE = 4  # frames of a video stylized in parallel, each on cores of its own

@@ -170,10 +170,11 @@ def freeze(network: StyleNetwork, config: TrainConfig) -> StyleNetwork:
     head.requires_grad_(config.train_backbone or not head.taken)
     if not config.mask_weight:
         network.mask_branch.requires_grad_(False)
+    if config.norms_only or config.shared_branches:
+        # One module in both places: a style looks the same in either region.
+        network.branch2 = network.branch1
     if config.norms_only:
         network.requires_grad_(False)
-        # One module in both places: a style has the same norm parameters in either region.
-        network.branch2 = network.branch1
         for module in network.branch1.modules():
             if isinstance(module, ConditionalNorm):
                 module.requires_grad_(True)

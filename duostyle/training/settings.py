@@ -218,6 +218,9 @@ class TrainConfig:
         "train the styles' norm parameters only, the same ones in both branches; all convolutions "
         "are frozen",
     )
+    shared_branches: bool = setting(
+        False, "train one style branch, which both regions use with their own norm parameters"
+    )
     norm_steps: int = setting(0, "first steps, in which only the norm parameters learn", min=0)
     norm_rate: float = setting(
         1.0, "learning rate of the styles' norm parameters, times --learning-rate", above=0
