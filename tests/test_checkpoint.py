@@ -35,7 +35,7 @@ def test_round_trip(network: StyleNetwork, checkpoint: Path) -> None:
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value.half().float())
     header = read_header(checkpoint)
-    assert header["format_version"] == 8
+    assert header["format_version"] == 9
     assert header["network"]["width"] == TINY.width
     assert [style["name"] for style in header["styles"]] == ["straw_hat", "cypresses"]
 
@@ -86,11 +86,11 @@ def test_newer_format_and_missing_weight(checkpoint: Path) -> None:
     state, header = load_file(checkpoint), read_header(checkpoint)
     newer = {"duostyle": json.dumps({**header, "format_version": 99})}
     save_file(state, checkpoint, metadata=newer)
-    with pytest.raises(CheckpointError, match="format 99, this version reads 8; update Duostyle"):
+    with pytest.raises(CheckpointError, match="format 99, this version reads 9; update Duostyle"):
         load_checkpoint(checkpoint)
     older = {"duostyle": json.dumps({**header, "format_version": 1})}
     save_file(state, checkpoint, metadata=older)
-    with pytest.raises(CheckpointError, match="format 1, this version reads 8; train it again"):
+    with pytest.raises(CheckpointError, match="format 1, this version reads 9; train it again"):
         load_checkpoint(checkpoint)
     state.pop("branch1.to_rgb.conv.weight")
     save_file(state, checkpoint, metadata={"duostyle": json.dumps(header)})
