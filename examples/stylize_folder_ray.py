@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path, help="folder of pictures, flat or nested")
     parser.add_argument("output", type=Path, help="folder of the results")
-    parser.add_argument("--checkpoint", default="composition_vii-great_wave", help="name or file")
+    parser.add_argument("--checkpoint", default="composition_vii-starry_night", help="name or file")
     parser.add_argument("--alpha", type=float, default=0.0, help="0 to 1 (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument(

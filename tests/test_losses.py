@@ -341,7 +341,7 @@ def test_shipped_headers_hold_readable_weights_and_settings() -> None:
         weights = ObjectiveWeights.read(header["objective"])
         assert weights.style_weight is None and weights.temporal_weight == 0
         earlier = ObjectiveWeights.read(header["earlier"]["objective"])
-        assert earlier.content_weight == weights.content_weight == 1.5
+        assert earlier.style_weight is None and weights.content_weight == 1.5
         settings = TrainConfig.read(header["training"])
         assert settings.context == 24 and settings.mask_size is None and settings.foreground is None
         assert settings.objective_weights() == weights

@@ -79,7 +79,7 @@ def test_strength_is_checked_and_0_is_off() -> None:
             StylizeOptions(steady_mask=strength)
     parse = paint.parser().parse_args
     assert [parse(["a.mp4", *more]).steady_mask for more in ([], ["--steady-mask", "0.5"])] == [
-        0,
+        0.75,
         0.5,
     ]
     with pytest.raises(SystemExit):

@@ -105,7 +105,7 @@ def test_a_clip_of_one_frame_is_refused(clip: Path) -> None:
 def test_command(clip: Path, checkpoint: Path, tmp_path: Path, capsys) -> None:
     argv = ["temporal", str(clip), "--checkpoint", str(checkpoint), "--size", "96"]
     argv += ["--json", str(tmp_path / "t.json"), "--others", str(checkpoint)]
-    argv += ["--still", str(clip / "frames" / "0.png"), "--steady-mask", "0.75"]
+    argv += ["--still", str(clip / "frames" / "0.png")]
     assert evaluate.main(argv) == 0
     found = json.loads((tmp_path / "t.json").read_text())
     scores = {score["method"]: score for score in found["clips"]}

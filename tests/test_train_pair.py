@@ -578,6 +578,22 @@ def test_learned_labels_are_the_masks_of_the_checkpoint(checkpoint: Path, astron
     assert agree > 0.95
 
 
+def test_learned_labels_are_made_for_photo_count_photographs_of_a_folder(
+    photo_folder, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUOSTYLE_CACHE", str(tmp_path / "cache"))
+    argv = [FIRST, SECOND, "--init", str(checkpoint), "--photos", str(photo_folder[0])]
+    config, *_ = train.parse_arguments([*argv, "--photo-count", "3"])
+    entries = data.prepare_data(config, "cpu")
+    assert len({e.photo for e in entries}) == 3 and all(e.label.is_file() for e in entries)
+    assert len(list((tmp_path / "cache" / "labels").rglob("*.png"))) == 3
+    assert data.prepare_data(config, "cpu") == entries
+    whole, *_ = train.parse_arguments(
+        [*argv, "--photo-count", "3", "--labels", str(photo_folder[1])]
+    )
+    assert len(data.prepare_data(whole, "cpu")) == 6
+
+
 def test_few_photographs_are_not_all_held_out(photo_folder) -> None:
     entries = [Entry(p, photo_folder[1] / p.name) for p in sorted(photo_folder[0].iterdir())]
     for count, held in ((6, 1), (5, 1), (2, 1), (1, 0)):

@@ -230,6 +230,9 @@ class Unpainted(torch.nn.Module):
     def encode(self, content, mask=None):
         return content, mask
 
+    def change_mask(self, encoded, change):
+        return encoded  # without a mask
+
     def decode(self, encoded, alpha, swap=False):
         content, mask = encoded
         return self(content, alpha, mask, swap)

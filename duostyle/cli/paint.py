@@ -33,6 +33,7 @@ from duostyle.inference.camera import (
     run_camera,
 )
 from duostyle.inference.engine import BACKENDS
+from duostyle.inference.mask_memory import STEADY_MASK
 from duostyle.inference.paths import (
     Outputs,
     Plan,
@@ -160,9 +161,9 @@ def _add_video(add: Callable[..., object]) -> None:
     add("--steady", type=_steady, default=STEADY, metavar="S",
         help="strength of the temporal filter: weight of earlier frames where nothing moves, "
         f"0 to 0.99 (default: {STEADY})")  # fmt: skip
-    add("--steady-mask", type=_steady, default=0.0, metavar="S",
+    add("--steady-mask", type=_steady, default=STEADY_MASK, metavar="S",
         help="strength of the memory of the learned mask: weight of the last frame's mask, moved "
-        "along; 0.75 halves what flips, 0 to 0.99 (default: 0)")  # fmt: skip
+        f"along, 0 to 0.99; 0 is off (default: {STEADY_MASK})")  # fmt: skip
     add("--batch", type=_count, metavar="N", help="frames per forward pass (default: automatic)")
 
 

@@ -23,7 +23,7 @@ from duostyle.evaluation.options import (
 )
 from duostyle.evaluation.pair import EvaluatedPair
 from duostyle.evaluation.single_style import Baseline
-from duostyle.inference.mask_memory import MaskMemory
+from duostyle.inference.mask_memory import STEADY_MASK, MaskMemory
 from duostyle.inference.temporal_filter import TemporalFilter
 from duostyle.io.images import PictureError, list_pictures, natural_order, read_mask, read_picture
 from duostyle.io.pixels import frames_to_tensor, long_side, resize
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steady-mask",
         type=float,
-        default=0.0,
-        help="strength of the mask's memory, as for duostyle paint (default: 0, not measured)",
+        default=STEADY_MASK,
+        help=f"strength of the mask's memory, as for duostyle paint (default: {STEADY_MASK})",
     )
     parser.add_argument(
         "--others", nargs="*", default=[], metavar="CHECKPOINT", help="checkpoints to compare with"
@@ -82,10 +82,9 @@ def run(args: argparse.Namespace) -> Results:
     pair = EvaluatedPair.from_arguments(args)
     methods = {
         "ours": by_network(pair.network),
-        "ours, filtered": by_network(pair.network, args.steady),
+        "ours, mask kept": by_network(pair.network, steady_mask=args.steady_mask),
+        "ours, filtered": by_network(pair.network, args.steady, args.steady_mask),
     }
-    if args.steady_mask:
-        methods["ours, mask kept"] = by_network(pair.network, steady_mask=args.steady_mask)
     for checkpoint in args.others:
         methods[checkpoint] = by_network(load_pair(checkpoint, pair.device))
     if args.baseline:

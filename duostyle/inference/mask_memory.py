@@ -23,6 +23,9 @@ SAME, OTHER = 0.04, 0.12
 CUT = 0.6  # mean match below which the frame is the first of another scene
 
 
+STEADY_MASK = 0.75  # default strength
+
+
 def check_steady_mask(strength: float) -> None:
     """Raise ValueError for a strength of the mask's memory outside of [0, 1)."""
     if not 0 <= strength < 1:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from duostyle.inference.enlarge import enlarge
-from duostyle.inference.mask_memory import MaskMemory, check_steady_mask
+from duostyle.inference.mask_memory import STEADY_MASK, MaskMemory, check_steady_mask
 from duostyle.inference.temporal_filter import STEADY, TemporalFilter, check_steady
 from duostyle.io.pixels import keep_chroma, long_side, resize, short_side
 from duostyle.models import (
@@ -147,7 +147,7 @@ class StylizeOptions:
     precision: str = "fp32"  # fp32, bf16 or fp16
     steady: float = STEADY  # strength of the temporal filter, 0 (off) to below 1
     # Weight of the last frame's learned mask, moved along, 0 (off) to below 1.
-    steady_mask: float = 0.0
+    steady_mask: float = STEADY_MASK
     batch: int | None = None  # frames per forward pass; None: what is fastest
 
     def __post_init__(self) -> None:

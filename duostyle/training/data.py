@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -76,6 +77,9 @@ def prepare_data(config: TrainConfig, device: str) -> list[Entry]:
     elif not Path(config.photos).is_dir():
         fetch_hub_photos(config.photos, photos, config.photo_count, config.seed)
     entries = find_labels(photos, labels)
+    if config.labels == LEARNED and len(entries) > config.photo_count:
+        # Labeling takes longer than training: 4 photographs a second on a CPU core.
+        entries = random.Random(config.seed).sample(entries, config.photo_count)
     model: str | Callable[[], Labeler] = config.segmenter
     if config.labels == LEARNED:
         model = partial(learned_labeler, config, device)

@@ -102,7 +102,11 @@ class TrainConfig:
         "folder of photographs, id of a dataset on the hub, or 'bundled': the photographs that "
         "come with Duostyle and, if it is installed, scikit-image; no download",
     )
-    photo_count: int = setting(20_000, "photographs to download from the hub", min=1)
+    photo_count: int = setting(
+        20_000,
+        "photographs to download from the hub; with --labels learned also to take from a folder",
+        min=1,
+    )
     labels: str | None = setting(
         None,
         "folder of VOC index PNGs; missing ones are made by --segmenter (default: in the cache). "
