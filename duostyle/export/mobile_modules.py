@@ -51,7 +51,7 @@ class PlainDoubling(nn.Sequential):
 
 def _plain(layer: CellConv) -> nn.Module:
     """Return a `CellConv` as reflection and a convolution."""
-    convolution = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size)
+    convolution = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size[0])
     convolution.load_state_dict(layer.state_dict())
     return nn.Sequential(SlicedReflection(layer.kernel_size[0] // 2), convolution)
 
