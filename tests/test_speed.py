@@ -15,7 +15,7 @@ from duostyle.evaluation import benchmark, speed
 from duostyle.evaluation.benchmark import PassCost, PictureTiming, Roofline, Setup
 from duostyle.models import StyleNetwork, load_checkpoint
 from duostyle.models.kuwahara import SECTORS
-from duostyle.models.layers import DoublingConv
+from duostyle.models.layers import CellConv, DoublingConv
 from tests.conftest import ROOT, TINY
 
 
@@ -36,6 +36,9 @@ def test_costs_are_those_of_the_convolutions() -> None:
         ):  # 2x2 taps for each of four pixels, one more row and column
             rows, columns = (side + 1 for side in inputs[0].shape[-2:])
             expected_work += rows * columns * 4 * 4 * layer.weight[..., 0, 0].numel()
+        elif isinstance(layer, CellConv):  # 5x5 cells of 2x2 pixels instead of 9x9 pixels
+            pixels = output.shape[-2] * output.shape[-1]
+            expected_work += pixels * 4 * 5 * 5 * layer.weight[..., 0, 0].numel()
         else:
             expected_work += output.numel() * layer.weight[0].numel()
         expected_bytes += 2 * (inputs[0].numel() + output.numel() + layer.weight.numel())
