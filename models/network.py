@@ -145,7 +145,7 @@ class StyleNetwork(
         Raises ValueError for wrong shapes or types.
         """
         check_content(content, mask)
-        padded, box = self._pad(self._reduce(content))
+        padded, box = self._pad(self.reduce(content))
         CropBox(*content.shape[-2:]).shrink(context)  # raises ValueError if nothing is left
         if mask is None:
             logits = self._mask_logits(content, box, padded) + self.config.mask_bias
@@ -213,13 +213,13 @@ class StyleNetwork(
     def mask_logits(self, content: Tensor) -> Tensor:
         """Return the mask branch's foreground logits `(B, 1, H, W)`."""
         check_content(content)
-        padded, box = self._pad(self._reduce(content))
+        padded, box = self._pad(self.reduce(content))
         return self._mask_logits(content, box, padded)
 
     def _scale(self) -> float:
         return 1.0 if self.training else self.config.scale
 
-    def _reduce(self, x: Tensor) -> Tensor:
+    def reduce(self, x: Tensor) -> Tensor:
         """Reduce a picture or mask `(B, C, H, W)` to the scale at which it is stylized.
 
         In training it is stylized at full size, without the last layer.
@@ -297,7 +297,7 @@ class StyleNetwork(
         Returns `(B, 3, ...)` in [0, 1]: the content without its context.
         """
         size, context, enlarge = CropBox(*mask.shape[-2:]), encoded.context, self._last_layer()
-        weight1 = self._reduce(mask)
+        weight1 = self.reduce(mask)
         if enlarge is None:
             weight1 = size.shrink(context).cut(weight1)
         picture = merge(styled.first, styled.second, 1 - weight1 if swap else weight1)

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -25,6 +26,7 @@ from duostyle.export.parity import Parity
 from duostyle.models import StyleNetwork
 
 SUFFIXES = {"coreml": ".mlpackage", "litert": ".tflite"}
+CONVERTERS = {"coreml": "coremltools", "litert": "litert_torch"}
 PARTS = ("mask", "paint")
 INPUTS = {"mask": ["content"], "paint": ["content", "mask", "alpha", "strength"]}
 OUTPUTS = {"mask": "mask", "paint": "stylized"}
@@ -87,6 +89,7 @@ def export_mobile(
     file, if the converter is not installed or the differences exceed the tolerance; OSError if the
     files cannot be written.
     """
+    _converter(kind)  # before any work
     convert = {"coreml": _to_core_ml, "litert": _to_litert}[kind]
     targets = target_paths(path, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +125,7 @@ def _difference(part: Part, result: np.ndarray) -> Parity:
 
 def _to_litert(part: Part, path: Path, fp16: bool) -> np.ndarray:
     """Write a LiteRT model; return its result for the example, computed by LiteRT."""
-    litert_torch = _converter("litert_torch")
+    litert_torch = _converter("litert")
     from ai_edge_litert.interpreter import Interpreter
 
     with torch.no_grad(), PlainOperators():
@@ -161,7 +164,7 @@ def _halve_weights(path: Path) -> None:
 
 def _to_core_ml(part: Part, path: Path, fp16: bool) -> np.ndarray | None:
     """Write a Core ML model; return its result for the example, None where Core ML cannot run."""
-    coremltools = _converter("coremltools")
+    coremltools = _converter("coreml")
     with torch.no_grad(), PlainOperators():
         program = torch.export.export(part.module, part.inputs).run_decompositions({})
     for node in list(program.graph.nodes):
@@ -191,12 +194,12 @@ def _to_core_ml(part: Part, path: Path, fp16: bool) -> np.ndarray | None:
     return found
 
 
-def _converter(name: str) -> ModuleType:
-    """Import a converter. Raises ValueError if it is not installed."""
+def _converter(kind: str) -> ModuleType:
+    """Import the converter of a format. Raises ValueError if it is not installed."""
+    name = CONVERTERS[kind]
     try:
-        return __import__(name)
+        return import_module(name)
     except ImportError as error:
-        extra = {"coremltools": "coreml", "litert_torch": "litert"}[name]
         raise ValueError(
-            f"--format {extra} needs {name}: pip install 'duostyle[{extra}]' ({error})"
+            f"--format {kind} needs {name}: pip install 'duostyle[{kind}]' ({error})"
         ) from error

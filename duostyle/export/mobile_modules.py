@@ -82,14 +82,14 @@ class MaskModel(nn.Module):
 
     def __init__(self, network: StyleNetwork) -> None:
         super().__init__()
-        self.branch, self.config = network.mask_branch, network.config
+        self.network = network
 
     def forward(self, content: Tensor) -> Tensor:
         """Return the learned mask in [0, 1], 1 = foreground."""
-        height, width = content.shape[-2:]
-        edges = self.branch.edges(_reduce(content, self.config.scale))
-        logits = resize_half_pixel(self.branch(content, edges), (height, width))
-        return torch.sigmoid(self.config.mask_gain * (logits + self.config.mask_bias))
+        branch, config = self.network.mask_branch, self.network.config
+        logits = branch(content, branch.edges(self.network.reduce(content)))
+        logits = resize_half_pixel(logits, content.shape[-2:])
+        return torch.sigmoid(config.mask_gain * (logits + config.mask_bias))
 
 
 class PaintModel(nn.Module):
@@ -110,7 +110,7 @@ class PaintModel(nn.Module):
     def forward(self, content: Tensor, mask: Tensor, alpha: Tensor, strength: Tensor) -> Tensor:
         """Return the stylized picture in [0, 1]."""
         network, (height, width) = self.network, content.shape[-2:]
-        small, margin = _reduce(content, network.config.scale), network.config.margin
+        small, margin = network.reduce(content), network.config.margin
         share = other_style_weight(alpha).view(1, 1, 1, 1)
         features = network.stem(self.margin(small))
         own = CropBox(small.shape[2], small.shape[3], margin, margin)
@@ -119,7 +119,7 @@ class PaintModel(nn.Module):
         for branch, weight in ((network.branch1, 1 - share), (network.branch2, share)):
             x = cells.cut(branch.transform(features, nn.Identity(), weight))
             pictures.append(inner.cut(branch.decode(x, weight)))
-        stylized = merge(pictures[0], pictures[1], _reduce(mask, network.config.scale))
+        stylized = merge(pictures[0], pictures[1], network.reduce(mask))
         if network.enlarge is not None:
             stylized = network.enlarge(stylized, height, width)
         strengths = strength_map(mask, strength[:, :1, None, None], strength[:, 1:, None, None])
@@ -153,10 +153,3 @@ class PlainOperators(TorchFunctionMode):
         if func is Tensor.expand_as:
             return args[0] + torch.zeros_like(args[1])
         return func(*args, **kwargs)
-
-
-def _reduce(x: Tensor, scale: float) -> Tensor:
-    if scale == 1:
-        return x
-    height, width = (int(side * scale + 0.5) for side in x.shape[-2:])
-    return resize_half_pixel(x, (height, width))
